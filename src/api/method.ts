@@ -14,6 +14,10 @@ export interface CallContext {
 export interface ResponseSink {
   /** Takes ownership of one response message. False: full; write no more until `drained`. */
   write(message: Uint8Array): boolean;
+  /** One response message in parts, to be joined on the wire: a part may be shared with other
+   * streams (one encoded event, thousands of watchers), so it is neither changed nor copied into
+   * anything that outlives the turn. The answer is that of `write`. */
+  writeParts(parts: readonly Uint8Array[]): boolean;
   /** Resolves when there is room again, or when the stream is over (context.signal tells). */
   drained(): Promise<void>;
 }
