@@ -1,0 +1,42 @@
+// Refusals as JSON: the union of what the gateways of etcd's lines send, because clients read
+// `error`, `message` or `code`. Only texts that a client may see: causes stay inside.
+import { STATUS_CODES } from "node:http";
+import { AssertionError } from "../base/assert.ts";
+import { RequestError, grpcStatus, httpStatusOf } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+
+/**
+ * The refusal that a failure stands for. A broken invariant is none: it is thrown outside of the
+ * request, where it ends the process. Any other error in an adapter costs one request, not a node.
+ */
+export function refusalOf(failure: unknown, logger: Logger): RequestError {
+  if (failure instanceof RequestError) return failure;
+  if (failure instanceof AssertionError) {
+    setImmediate(() => {
+      throw failure;
+    });
+  } else {
+    logger.error({ error: failure instanceof Error ? failure.stack : failure }, "request failed");
+  }
+  return RequestError.worded(grpcStatus.internal, "internal error", failure);
+}
+
+export function errorBody(refusal: RequestError): object {
+  const { message, status } = refusal;
+  return { error: message, message, code: status, details: [] };
+}
+
+/** One line of a stream that ended with a refusal. */
+export function streamErrorBody(refusal: RequestError): object {
+  const httpStatus = httpStatusOf(refusal.status);
+  return {
+    error: {
+      grpc_code: refusal.status,
+      http_code: httpStatus,
+      message: refusal.message,
+      http_status: STATUS_CODES[httpStatus] ?? "",
+      code: refusal.status,
+      details: [],
+    },
+  };
+}

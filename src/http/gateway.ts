@@ -1,0 +1,153 @@
+// The JSON gateway: POST of a request message as JSON, answered by the same method as gRPC. A
+// unary method answers one JSON object; a streaming one a line `{"result":{…}}` for each message,
+// each line its own chunk and sent at once, and a line `{"error":{…}}` when it is refused midway.
+// Deliberately no websockets, and nothing but what the descriptors say about any message.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { MethodTable, ResponseSink, StreamMethod, UnaryMethod } from "../api/method.ts";
+import { concatBytes } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { httpStatusOf } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import { openCall } from "./call-context.ts";
+import { errorBody, refusalOf, streamErrorBody } from "./error-body.ts";
+import type { MethodSchema } from "./json-mapping.ts";
+import { JsonMapping } from "./json-mapping.ts";
+import type { BodyLimits } from "./request-body.ts";
+import { bodyText, bodyTexts } from "./request-body.ts";
+import { gatewayRoutes } from "./routes.ts";
+
+export interface GatewayCollaborators {
+  readonly methods: MethodTable;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const responseHeaders = {
+  "content-type": "application/json",
+  "grpc-metadata-content-type": "application/grpc",
+} as const;
+
+/** Writes each response message as one line; the head leaves with the first. */
+class LineSink implements ResponseSink {
+  readonly #response: ServerResponse;
+  readonly #toJson: (message: Uint8Array) => unknown;
+
+  constructor(response: ServerResponse, toJson: (message: Uint8Array) => unknown) {
+    this.#response = response;
+    this.#toJson = toJson;
+  }
+
+  write(message: Uint8Array): boolean {
+    if (this.#response.destroyed) return false;
+    if (!this.#response.headersSent) this.#response.writeHead(200, responseHeaders);
+    return this.#response.write(`${JSON.stringify({ result: this.#toJson(message) })}\n`);
+  }
+
+  writeParts(parts: readonly Uint8Array[]): boolean {
+    return this.write(concatBytes(parts));
+  }
+
+  drained(): Promise<void> {
+    const response = this.#response;
+    if (!response.writableNeedDrain || response.destroyed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const settle = () => {
+        response.off("drain", settle).off("close", settle);
+        resolve();
+      };
+      response.on("drain", settle).on("close", settle);
+    });
+  }
+}
+
+export class Gateway {
+  readonly #collaborators: GatewayCollaborators;
+  readonly #limits: BodyLimits;
+  readonly #mapping = new JsonMapping();
+
+  constructor(collaborators: GatewayCollaborators, limits: BodyLimits) {
+    this.#collaborators = collaborators;
+    this.#limits = limits;
+  }
+
+  /** Adds a POST route for each path whose method is served. */
+  register(app: FastifyInstance): void {
+    for (const { method: path, paths } of gatewayRoutes) {
+      const method = this.#collaborators.methods.get(path);
+      const schema = this.#mapping.schema(path);
+      if (method === undefined || schema === undefined) continue;
+      for (const url of paths) {
+        app.post(url, (request, reply) =>
+          method.kind === "unary"
+            ? this.#unary(method, schema, request, reply)
+            : this.#stream(method, schema, request, reply),
+        );
+      }
+    }
+  }
+
+  async #unary(
+    method: UnaryMethod,
+    schema: MethodSchema,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
+    const { clock, logger } = this.#collaborators;
+    try {
+      const text = await bodyText(request.raw, this.#limits, clock);
+      const call = openCall(request.headers, reply.raw, clock);
+      try {
+        const bytes = await method.handle(this.#mapping.encode(schema.input, text), call.context);
+        const json = JSON.stringify(this.#mapping.decode(schema.output, bytes));
+        return await reply.code(200).headers(responseHeaders).send(json);
+      } finally {
+        call.close();
+      }
+    } catch (failure) {
+      const refusal = refusalOf(failure, logger);
+      const status = httpStatusOf(refusal.status);
+      // A body that was not read to its end cannot be followed by another request.
+      if (!request.raw.complete) void reply.header("connection", "close");
+      return reply
+        .code(status)
+        .headers(responseHeaders)
+        .send(JSON.stringify(errorBody(refusal)));
+    }
+  }
+
+  async #stream(
+    method: StreamMethod,
+    schema: MethodSchema,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> {
+    const { clock, logger } = this.#collaborators;
+    // The reply is written here line by line; fastify has no part in it.
+    reply.hijack();
+    const response = reply.raw;
+    const sink = new LineSink(response, (bytes) => this.#mapping.decode(schema.output, bytes));
+    try {
+      const call = openCall(request.headers, response, clock);
+      try {
+        await method.handle(this.#requests(schema, request.raw), sink, call.context);
+      } finally {
+        call.close();
+      }
+      if (!response.headersSent) response.writeHead(200, responseHeaders);
+      response.end();
+    } catch (failure) {
+      const refusal = refusalOf(failure, logger);
+      if (!response.headersSent) {
+        response.writeHead(httpStatusOf(refusal.status), responseHeaders);
+      }
+      response.end(`${JSON.stringify(streamErrorBody(refusal))}\n`);
+    }
+  }
+
+  async *#requests(schema: MethodSchema, request: IncomingMessage): AsyncGenerator<Uint8Array> {
+    for await (const text of bodyTexts(request, this.#limits, this.#collaborators.clock)) {
+      yield this.#mapping.encode(schema.input, text);
+    }
+  }
+}
