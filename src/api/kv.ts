@@ -1,0 +1,135 @@
+// The KV service: Range, RangeStream, Put, DeleteRange, Txn, Compact.
+//
+// Writes are validated and proposed; reads wait for the barrier, unless they are serializable,
+// and are answered from this member's state. A transaction that only reads is a read: it sees one
+// revision and costs no log entry.
+import { RequestError } from "../base/errors.ts";
+import {
+  CompactionRequest,
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  TxnRequest,
+  TxnResponse,
+} from "../proto/etcdserverpb/kv.ts";
+import type { RequestOp } from "../proto/etcdserverpb/kv.ts";
+import type { CallLimits } from "../server/call-limits.ts";
+import type { ApiOptions } from "./api-options.ts";
+import { decodeRequest, propose, withHeader } from "./call.ts";
+import type { Method, UnaryMethod } from "./method.ts";
+import { rangeStream } from "./range-stream.ts";
+import {
+  compactionShape,
+  deleteRangeShape,
+  putShape,
+  rangeShape,
+  txnShape,
+} from "./request-shapes.ts";
+import type { ServingNode } from "./serving-node.ts";
+import { validateDeleteRange, validatePut, validateRange, validateTxn } from "./validate.ts";
+
+export function kvMethods(node: ServingNode, options: ApiOptions): [string, Method][] {
+  return [
+    ["/etcdserverpb.KV/Range", range(node)],
+    ["/etcdserverpb.KV/RangeStream", rangeStream(node, options)],
+    ["/etcdserverpb.KV/Put", put(node)],
+    ["/etcdserverpb.KV/DeleteRange", deleteRange(node)],
+    ["/etcdserverpb.KV/Txn", txn(node, options)],
+    ["/etcdserverpb.KV/Compact", compact(node)],
+  ];
+}
+
+function range(node: ServingNode): UnaryMethod {
+  return {
+    kind: "unary",
+    async handle(bytes, context) {
+      const { message: request } = decodeRequest(RangeRequest, rangeShape, bytes);
+      validateRange(request);
+      if (!request.serializable) await node.barrier(context);
+      const response = await node.range(request);
+      return RangeResponse.encode(withHeader(node, response)).finish();
+    },
+  };
+}
+
+function put(node: ServingNode): UnaryMethod {
+  return {
+    kind: "unary",
+    async handle(bytes, context) {
+      const request = decodeRequest(PutRequest, putShape, bytes);
+      validatePut(request.message);
+      const { response } = await propose(node, { kind: "put", request: request.bytes }, context);
+      return PutResponse.encode(withHeader(node, response)).finish();
+    },
+  };
+}
+
+function deleteRange(node: ServingNode): UnaryMethod {
+  return {
+    kind: "unary",
+    async handle(bytes, context) {
+      const request = decodeRequest(DeleteRangeRequest, deleteRangeShape, bytes);
+      validateDeleteRange(request.message);
+      const command = { kind: "deleteRange", request: request.bytes } as const;
+      const { response } = await propose(node, command, context);
+      return DeleteRangeResponse.encode(withHeader(node, response)).finish();
+    },
+  };
+}
+
+function txn(node: ServingNode, options: ApiOptions): UnaryMethod {
+  return {
+    kind: "unary",
+    async handle(bytes, context) {
+      const request = decodeRequest(TxnRequest, txnShape, bytes);
+      validateTxn(request.message, options.txnOpsMax);
+      const response = isReadOnly(request.message)
+        ? await readTxn(node, request.message, context)
+        : (await propose(node, { kind: "txn", request: request.bytes }, context)).response;
+      return TxnResponse.encode(withHeader(node, response)).finish();
+    },
+  };
+}
+
+function isReadOnly({ success, failure }: TxnRequest): boolean {
+  const isRange = (operation: RequestOp): boolean => operation.request?.$case === "requestRange";
+  return success.every(isRange) && failure.every(isRange);
+}
+
+// Serializable only when every range asks for it; compares alone ask for nothing, so they get the
+// stronger read. All of it is read without an await between, hence at one revision.
+async function readTxn(
+  node: ServingNode,
+  request: TxnRequest,
+  limits: CallLimits,
+): Promise<TxnResponse> {
+  const operations = [...request.success, ...request.failure];
+  const isSerializable =
+    operations.length > 0 &&
+    operations.every(
+      ({ request: operation }) =>
+        operation?.$case === "requestRange" && operation.value.serializable,
+    );
+  if (!isSerializable) await node.barrier(limits);
+  const response = node.machine.readTxn(request);
+  if (typeof response === "string") throw RequestError.of(response);
+  return response;
+}
+
+function compact(node: ServingNode): UnaryMethod {
+  return {
+    kind: "unary",
+    async handle(bytes, context) {
+      const request = decodeRequest(CompactionRequest, compactionShape, bytes);
+      const command = { kind: "compaction", request: request.bytes } as const;
+      const { response } = await propose(node, command, context);
+      const { revision, physical } = request.message;
+      if (physical) await node.compactionDone(revision, context);
+      return CompactionResponse.encode(withHeader(node, response)).finish();
+    },
+  };
+}
