@@ -1,0 +1,18 @@
+// How long a caller waits, and what a call knows of the cluster when it has to end: shared by
+// proposals, reads and leases.
+import type { MemberId, Term } from "../base/ids.ts";
+
+export interface CallLimits {
+  /** Absolute, on the node's clock, in milliseconds; Infinity: the caller set none. */
+  readonly deadline: number;
+  /** Aborted when the caller is gone. Seen at the next sweep, not at once. */
+  readonly signal: AbortSignal;
+}
+
+/** The leadership as this member sees it after the last turn. */
+export interface LeaderView {
+  readonly term: Term;
+  readonly leader: MemberId | null;
+  /** The leader is this member, or a live connection to it exists. */
+  readonly reachable: boolean;
+}

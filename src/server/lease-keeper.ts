@@ -1,0 +1,297 @@
+// Lease time, kept by the leader alone: grants and renewals set deadlines here, and a lease that
+// passed its own is expired through the log (R19). Followers forward.
+//
+//   granted/promoted --> alive(deadline) --deadline passed--> expiring --entry applied--> gone
+//                          ^   | renewed                      (never renewed again in this term)
+//                          +---+
+//
+// Never early: lease time stands still while the process does, so renewals that wait in sockets
+// after a pause are taken before anything expires (P4); a new leader gives every lease its full
+// TTL plus an election timeout; an expiry names its term and dies in any other; and a renewal is
+// answered only after a leadership confirmation that began after it arrived, so a deposed leader
+// acknowledges none (I43). Late is allowed. Deadlines are in no log: a crash forgets them, and the
+// next leader starts every lease anew.
+import { RequestError, grpcStatus } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+import type { LeaseId, MemberId, Term } from "../base/ids.ts";
+import type { Logger } from "../base/logger.ts";
+import type { LeaseForwarding, Transport } from "../peer/transport.ts";
+import { Command } from "../proto/keelson/command.ts";
+import type { Leases } from "../state/lease.ts";
+import type { Outcome } from "../state/outcome.ts";
+import type { CallLimits, LeaderView } from "./call-limits.ts";
+import { LeaseDeadlines } from "./lease-deadlines.ts";
+import type { NodeOptions } from "./node-options.ts";
+import type { Proposals } from "./proposals.ts";
+import type { Reads } from "./reads.ts";
+
+export interface LeaseTimeLeft {
+  /** Whole seconds; -1: no such lease. */
+  readonly ttl: number;
+  readonly grantedTtl: number;
+}
+
+interface LeaseKeeperDeps {
+  readonly self: MemberId;
+  readonly leases: Leases;
+  readonly proposals: Proposals;
+  readonly reads: Reads;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Gets the loop to run after something was given to proposals or reads. */
+  readonly wake: () => void;
+}
+
+/** What only a leader has; made at promotion, dropped with the term. */
+interface Leadership {
+  readonly term: Term;
+  readonly deadlines: LeaseDeadlines;
+  /** Proposed to expire and not gone yet. At most leaseExpiriesInFlightMax. */
+  readonly expiring: Set<LeaseId>;
+  /** Prune the deadlines of revoked leases at this size. */
+  pruneSize: number;
+}
+
+const pruneSizeMin = 1024;
+const neverAborted = new AbortController().signal;
+
+export class LeaseKeeper implements LeaseForwarding {
+  readonly #deps: LeaseKeeperDeps;
+  readonly #options: NodeOptions;
+  #leader: MemberId | null = null;
+  #leadership: Leadership | null = null;
+  /** Lease time in milliseconds: advances with the clock, but not over a pause. */
+  #leaseTime = 0;
+  #checkedAt: number;
+  /** Calls under way on this member. At most leaseCallsPendingMax. */
+  #callCount = 0;
+  #isStopped = false;
+
+  constructor(deps: LeaseKeeperDeps, options: NodeOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#checkedAt = deps.clock.now();
+  }
+
+  /** After each turn, before anything that waited for it goes on. */
+  observe({ leader, term }: LeaderView): void {
+    this.#leader = leader;
+    if (leader !== this.#deps.self) this.#leadership = null;
+    else if (this.#leadership?.term !== term) this.#promote(term);
+  }
+
+  #promote(term: Term): void {
+    const deadlines = new LeaseDeadlines(this.#leaseTime);
+    this.#leadership = { term, deadlines, expiring: new Set(), pruneSize: pruneSizeMin };
+    const { leases } = this.#deps;
+    for (const id of leases.list()) this.#extend(id, this.#options.electionMs);
+  }
+
+  #extend(id: LeaseId, extraMs: number): void {
+    const lease = this.#deps.leases.get(id);
+    if (lease === undefined || this.#leadership === null) return;
+    this.#leadership.deadlines.set(id, this.#leaseTime + lease.ttl * 1000 + extraMs);
+  }
+
+  /** An entry of this term was applied. */
+  applied(outcome: Outcome, term: Term): void {
+    if (outcome.type !== "leaseGrant") return;
+    const id = outcome.response.ID as LeaseId;
+    // A new lease of an old name: what the old one left here is not its.
+    this.#leadership?.expiring.delete(id);
+    this.#leadership?.deadlines.delete(id);
+    // An earlier leader may have answered this grant already.
+    this.#extend(id, term === this.#leadership?.term ? 0 : this.#options.electionMs);
+  }
+
+  /** Advances lease time, and proposes the expiry of what is over. Called at least every check. */
+  tick(): void {
+    const now = this.#deps.clock.now();
+    const elapsed = now - this.#checkedAt;
+    if (elapsed < this.#options.leaseCheckMs) return;
+    this.#checkedAt = now;
+    // At most twice the period: a longer one was a pause, and what it held up comes first.
+    this.#leaseTime += Math.min(elapsed, 2 * this.#options.leaseCheckMs);
+    if (elapsed <= 2 * this.#options.leaseCheckMs) this.#expireDue();
+  }
+
+  #expireDue(): void {
+    const leadership = this.#leadership;
+    if (leadership === null) return;
+    const { leases } = this.#deps;
+    const { deadlines, expiring } = leadership;
+    if (deadlines.size() > leadership.pruneSize) {
+      deadlines.prune((id) => leases.has(id));
+      leadership.pruneSize = Math.max(pruneSizeMin, 2 * deadlines.size());
+    }
+    const room = this.#options.leaseExpiriesInFlightMax - expiring.size;
+    const countMax = Math.min(this.#options.leaseExpiriesPerCheck, room);
+    const due = deadlines.due(this.#leaseTime, countMax).filter((id) => leases.has(id));
+    if (due.length === 0) return;
+    for (const id of due) expiring.add(id);
+    void this.#expire(due, leadership);
+  }
+
+  /** Proposes until the leases are gone or the term is: an unknown fate may still revoke them. */
+  async #expire(ids: readonly LeaseId[], leadership: Leadership): Promise<void> {
+    const { leases, proposals, clock, wake, logger } = this.#deps;
+    for (;;) {
+      const left = ids.filter((id) => leases.has(id) && leadership.expiring.has(id));
+      if (left.length === 0 || this.#leadership !== leadership || this.#isStopped) break;
+      const request = {
+        $case: "leaseExpire" as const,
+        value: { IDs: [...left], term: leadership.term },
+      };
+      try {
+        const proposal = proposals.add(Command.encode({ request, proposal: undefined }).finish(), {
+          deadline: clock.now() + this.#options.requestTimeoutMs,
+          signal: neverAborted,
+        });
+        wake();
+        await proposal;
+        logger.debug({ leases: left.length }, "leases expired");
+      } catch (error) {
+        if (!(error instanceof RequestError)) throw error;
+        logger.warn({ leases: left.length, cause: error.message }, "lease expiry waits");
+        await this.#pause(this.#options.leaseCheckMs);
+      }
+    }
+    for (const id of ids) leadership.expiring.delete(id);
+  }
+
+  /** On any member: the granted TTL in seconds; 0: no such lease. */
+  keepAlive(id: LeaseId, limits: CallLimits): Promise<number> {
+    return this.#ask(limits, {
+      own: (own) => this.#renewOwn(id, own),
+      forwarded: (leader) => leader.renew(id),
+    });
+  }
+
+  /** On any member. */
+  timeToLive(id: LeaseId, limits: CallLimits): Promise<LeaseTimeLeft> {
+    return this.#ask(limits, {
+      own: (own) => this.#remainingOwn(id, own),
+      forwarded: (leader) => leader.remaining(id),
+    });
+  }
+
+  /** Asked by another member; refuses when this one does not lead. */
+  renew(lease: string): Promise<number> {
+    return this.#counted(() => this.#renewOwn(lease as LeaseId, this.#forwardedLimits()));
+  }
+
+  /** As renew. */
+  remaining(lease: string): Promise<LeaseTimeLeft> {
+    return this.#counted(() => this.#remainingOwn(lease as LeaseId, this.#forwardedLimits()));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#leadership = null;
+    this.#leader = null;
+  }
+
+  async #renewOwn(id: LeaseId, limits: CallLimits): Promise<number> {
+    const leadership = await this.#confirmed(limits);
+    // Its expiry is under way: whether it still exists is known when that was applied.
+    while (leadership.expiring.has(id) && this.#deps.leases.has(id)) {
+      this.#checkLimits(limits);
+      await this.#pause(this.#options.leaseRetryMs);
+      this.#checkLeads(leadership);
+    }
+    const lease = this.#deps.leases.get(id);
+    if (lease === undefined) return 0;
+    this.#extend(id, 0);
+    return lease.ttl;
+  }
+
+  async #remainingOwn(id: LeaseId, limits: CallLimits): Promise<LeaseTimeLeft> {
+    const leadership = await this.#confirmed(limits);
+    const lease = this.#deps.leases.get(id);
+    if (lease === undefined) return { ttl: -1, grantedTtl: 0 };
+    const deadline = leadership.deadlines.get(id) ?? this.#leaseTime;
+    const ttl = Math.floor(Math.max(0, deadline - this.#leaseTime) / 1000);
+    return { ttl: Math.min(ttl, lease.ttl), grantedTtl: lease.ttl };
+  }
+
+  /** The leadership, confirmed by a majority after the call arrived, and caught up. */
+  async #confirmed(limits: CallLimits): Promise<Leadership> {
+    const leadership = this.#leadership;
+    if (leadership === null) throw RequestError.of("notPrimaryLessor");
+    const barrier = this.#deps.reads.barrier(limits);
+    this.#deps.wake();
+    await barrier;
+    this.#checkLeads(leadership);
+    return leadership;
+  }
+
+  #checkLeads(leadership: Leadership): void {
+    if (this.#leadership !== leadership) throw RequestError.of("notPrimaryLessor");
+  }
+
+  /** Asks whoever leads until one answers (as etcd), or until the limits end it. */
+  #ask<Answer>(
+    limits: CallLimits,
+    call: {
+      own: (limits: CallLimits) => Promise<Answer>;
+      forwarded: (leader: LeaseForwarding) => Promise<Answer>;
+    },
+  ): Promise<Answer> {
+    const { clock, self, transport } = this.#deps;
+    const deadline = Math.min(limits.deadline, clock.now() + this.#options.requestTimeoutMs);
+    const bounded = { deadline, signal: limits.signal };
+    return this.#counted(async () => {
+      for (;;) {
+        const leader = this.#leader;
+        let refusal = RequestError.of("noLeader");
+        if (leader !== null) {
+          try {
+            if (leader === self) return await call.own(bounded);
+            return await call.forwarded(transport.leases(leader));
+          } catch (error) {
+            if (!(error instanceof RequestError) || !isWorthAsking(error)) throw error;
+            refusal = error;
+          }
+        }
+        if (clock.now() + this.#options.leaseRetryMs >= deadline) throw refusal;
+        this.#checkLimits(bounded);
+        await this.#pause(this.#options.leaseRetryMs);
+      }
+    });
+  }
+
+  async #counted<Answer>(call: () => Promise<Answer>): Promise<Answer> {
+    if (this.#callCount >= this.#options.leaseCallsPendingMax) {
+      throw RequestError.of("requestTooManyRequests");
+    }
+    this.#callCount += 1;
+    try {
+      return await call();
+    } finally {
+      this.#callCount -= 1;
+    }
+  }
+
+  #forwardedLimits(): CallLimits {
+    const deadline = this.#deps.clock.now() + this.#options.requestTimeoutMs;
+    return { deadline, signal: neverAborted };
+  }
+
+  #checkLimits({ deadline, signal }: CallLimits): void {
+    if (this.#isStopped) throw RequestError.of("stopped");
+    if (signal.aborted) throw RequestError.of("canceled");
+    if (this.#deps.clock.now() >= deadline) throw RequestError.of("timeout");
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#deps.clock.after(delayMs, resolve);
+    });
+  }
+}
+
+/** Another leader, or the same one later, may answer. */
+function isWorthAsking({ status }: RequestError): boolean {
+  return status === grpcStatus.unavailable || status === grpcStatus.unknown;
+}
