@@ -1,0 +1,114 @@
+// What watchers re-read: whole revisions from the history rows, through a pinned view, so that
+// writes and compactions that go on meanwhile change nothing in what is read. Reading is bounded
+// by revisions and bytes; only one revision, if it is larger than that, is read in one piece,
+// because a watcher gets it in one piece.
+import { assert } from "../base/assert.ts";
+import type { Revision } from "../base/ids.ts";
+import { Event_EventType } from "../proto/mvccpb/kv.ts";
+import type { Event, KeyValue } from "../proto/mvccpb/kv.ts";
+import {
+  decodeKeyValue,
+  historyFlags,
+  historyRowKey,
+  parseHistoryRowKey,
+} from "../state/mvcc-row.ts";
+import type { RevisionEvents } from "../state/outcome.ts";
+import type { BackendRow, KeyRange } from "../store/backend.ts";
+
+/** One moment of the store, overlay included. */
+export interface HistoryView {
+  rows(range: KeyRange, limits: { rowsMax: number; bytesMax: number }): Promise<BackendRow[]>;
+  close(): Promise<void>;
+}
+
+/** The revisions and past values of the key space, as the state machine answers them at once. */
+export interface RevisionReader {
+  revision(): Revision;
+  compactRevision(): Revision;
+  read(key: Uint8Array, at: Revision): KeyValue | undefined;
+}
+
+export interface ScanLimits {
+  readonly revisionsMax: number;
+  readonly bytesMax: number;
+}
+
+// Rows fetched at a time; the bytes bound is the one that counts.
+const rowsMax = 1024;
+
+export class WatchHistory {
+  readonly #reader: RevisionReader;
+  readonly #store: { pin(): HistoryView };
+
+  constructor({ reader, store }: { reader: RevisionReader; store: { pin(): HistoryView } }) {
+    this.#reader = reader;
+    this.#store = store;
+  }
+
+  revision(): Revision {
+    return this.#reader.revision();
+  }
+
+  compactRevision(): Revision {
+    return this.#reader.compactRevision();
+  }
+
+  /** The key's value at a revision; undefined: none then, or compacted away. */
+  readonly readAt = (key: Uint8Array, at: Revision): KeyValue | undefined =>
+    at < this.#reader.compactRevision() ? undefined : this.#reader.read(key, at);
+
+  /** The whole revisions from `first` on, one at least and none above `last`, as of the moment of
+   * the call. `first` is neither compacted nor above the store's revision. */
+  async scan(first: Revision, last: Revision, limits: ScanLimits): Promise<RevisionEvents[]> {
+    assert(first >= this.#reader.compactRevision(), "a scan starts below the compact revision");
+    assert(first <= last, "a scan without revisions");
+    const end = Math.min(last, first + limits.revisionsMax - 1) + 1;
+    const view = this.#store.pin();
+    try {
+      return await readRevisions(view, first, end, limits.bytesMax);
+    } finally {
+      await view.close();
+    }
+  }
+}
+
+async function readRevisions(
+  view: HistoryView,
+  first: Revision,
+  end: Revision,
+  bytesMax: number,
+): Promise<RevisionEvents[]> {
+  const revisions: RevisionEvents[] = [];
+  let events: Event[] = [];
+  let from = historyRowKey(first, 0);
+  for (;;) {
+    const rows = await view.rows(
+      { first: from, end: historyRowKey(end, 0) },
+      { rowsMax, bytesMax },
+    );
+    for (const { key, value } of rows) {
+      const { main, sub } = parseHistoryRowKey(key);
+      assert(main === first + revisions.length, `the history lacks revision ${main}'s forerunner`);
+      assert(sub === events.length, `the history of revision ${main} lacks a row`);
+      events.push(decodeEvent(value));
+      if ((flagsOf(value) & historyFlags.last) === 0) continue;
+      revisions.push({ revision: main, events });
+      events = [];
+    }
+    // A revision that the limit has cut is left to the next scan, unless it is the only one.
+    if (revisions.length > 0) return revisions;
+    assert(rows.length > 0, `the history ends inside revision ${first}`);
+    from = historyRowKey(first, events.length);
+  }
+}
+
+function flagsOf(row: Uint8Array): number {
+  assert(row.length > 0, "an empty history row");
+  return row[0] as number;
+}
+
+function decodeEvent(row: Uint8Array): Event {
+  const isDelete = (flagsOf(row) & historyFlags.delete) !== 0;
+  const type = isDelete ? Event_EventType.DELETE : Event_EventType.PUT;
+  return { type, kv: decodeKeyValue(row, 1), prevKv: undefined };
+}

@@ -1,0 +1,142 @@
+// One client stream of watches: its sink, its watchers and what they still have to get. A plain
+// place without timers or I/O; watch-hub.ts decides what is sent live, watch-catch-up.ts what is
+// re-read. Nothing waits here for room: what does not go into the sink at once is read again from
+// history later, so a stream whose client never reads holds numbers and no events.
+import type { Revision, WatchId } from "../base/ids.ts";
+import { composeResponse, fragmentsOf } from "./watch-encoding.ts";
+import type { EncodedEvent, ReadAt } from "./watch-encoding.ts";
+import type { WatchedKeys } from "./watcher-index.ts";
+
+/** Where a stream's responses go: bounded by the edge. */
+export interface WatchSink {
+  /** One WatchResponse in parts to be joined, shared with other streams and never changed.
+   * False: full; the owner calls WatchHub.resume when there is room again. */
+  write(parts: readonly Uint8Array[]): boolean;
+}
+
+export interface Watcher extends WatchedKeys {
+  readonly id: WatchId;
+  readonly idField: Uint8Array;
+  readonly stream: WatchStream;
+  /** First revision wanted; above the published revision while the watcher waits for the future. */
+  readonly start: Revision;
+  readonly wantsPuts: boolean;
+  readonly wantsDeletes: boolean;
+  readonly wantsPrev: boolean;
+  readonly wantsProgress: boolean;
+  readonly wantsFragments: boolean;
+  /** The first revision not yet delivered; counts only while the watcher is catching up. */
+  next: Revision;
+  /** No event was sent since the last progress tick. */
+  isQuiet: boolean;
+}
+
+export class WatchStream {
+  readonly watchers = new Map<WatchId, Watcher>();
+  /** The watchers that are catching up, in turn order. */
+  readonly catchingUp = new Set<Watcher>();
+  /** Watchers to be told the revision, from a progress tick, as soon as there is room. */
+  readonly progressDue = new Set<Watcher>();
+  /** Watchers created with a start above the published revision; looked through lazily. */
+  readonly #waiting = new Set<Watcher>();
+  readonly #sink: WatchSink;
+  readonly #fragmentBytes: number;
+  #nextId = 0;
+  #isFull = false;
+  #isClosed = false;
+
+  constructor(sink: WatchSink, options: { fragmentBytes: number }) {
+    this.#sink = sink;
+    this.#fragmentBytes = options.fragmentBytes;
+  }
+
+  /** The sink takes no more until `resume`. */
+  isFull(): boolean {
+    return this.#isFull;
+  }
+
+  isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  resume(): void {
+    this.#isFull = false;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.watchers.clear();
+    this.catchingUp.clear();
+    this.progressDue.clear();
+    this.#waiting.clear();
+  }
+
+  add(watcher: Watcher, published: Revision): void {
+    this.watchers.set(watcher.id, watcher);
+    if (watcher.start > published) this.#waiting.add(watcher);
+  }
+
+  remove(watcher: Watcher): void {
+    this.watchers.delete(watcher.id);
+    this.catchingUp.delete(watcher);
+    this.progressDue.delete(watcher);
+    this.#waiting.delete(watcher);
+  }
+
+  /** The next id from 0 upward that no watcher of this stream has. */
+  freeId(): WatchId {
+    while (this.watchers.has(String(this.#nextId) as WatchId)) this.#nextId += 1;
+    const id = String(this.#nextId) as WatchId;
+    this.#nextId += 1;
+    return id;
+  }
+
+  /** Every watcher has got all up to the published revision, and none waits for the future. */
+  isInSync(published: Revision): boolean {
+    if (this.catchingUp.size > 0) return false;
+    for (const watcher of this.#waiting) {
+      if (watcher.start > published) return false;
+      this.#waiting.delete(watcher);
+    }
+    return true;
+  }
+
+  hasWork(): boolean {
+    return this.catchingUp.size > 0 || this.progressDue.size > 0;
+  }
+
+  /** Sends one response without events. */
+  send(response: Uint8Array): void {
+    this.#write([response]);
+  }
+
+  /** Sends events as one response, or as fragments of one. Not to be called when full; fragments
+   * of one response stay together, so the sink may get more than it asked for by one revision. */
+  sendEvents(watcher: Watcher, header: Uint8Array, events: readonly Uint8Array[]): void {
+    watcher.isQuiet = false;
+    if (!watcher.wantsFragments) {
+      this.#write(composeResponse(header, watcher.idField, events, false));
+      return;
+    }
+    const headBytes = header.length + watcher.idField.length;
+    const fragments = fragmentsOf(events, headBytes, this.#fragmentBytes);
+    const last = fragments.length - 1;
+    fragments.forEach((fragment, at) => {
+      this.#write(composeResponse(header, watcher.idField, fragment, at < last));
+    });
+  }
+
+  #write(parts: readonly Uint8Array[]): void {
+    if (!this.#sink.write(parts)) this.#isFull = true;
+  }
+}
+
+/** Whether the watcher's filters let the event through. */
+export function accepts(watcher: Watcher, event: EncodedEvent): boolean {
+  return event.isPut() ? watcher.wantsPuts : watcher.wantsDeletes;
+}
+
+/** The event's bytes as this watcher wants them; shared. */
+export function fieldFor(watcher: Watcher, event: EncodedEvent, readAt: ReadAt): Uint8Array {
+  return watcher.wantsPrev ? event.fieldWithPrev(readAt) : event.field();
+}
