@@ -7,10 +7,13 @@
 //
 // A session must have no http2 server behind it: Node would attach its compatibility layer to
 // every stream. Streams that are not gRPC go to the function given to `accept`.
-import type * as http2 from "node:http2";
+import type { ServerHttp2Session, ServerOptions } from "node:http2";
 import type { MethodTable } from "../api/method.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
+import { ArrivalWatch } from "./arrival-watch.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionDeps, OtherStream } from "./connection.ts";
 import type { GrpcLimits } from "./limits.ts";
 import type { GrpcCallObserver } from "./observer.ts";
 
@@ -23,34 +26,59 @@ export interface GrpcServerDeps {
   readonly fatal: (error: unknown) => void;
 }
 
-/** For streams of a session that are not gRPC. */
-export type OtherStream = (
-  stream: http2.ServerHttp2Stream,
-  headers: http2.IncomingHttpHeaders,
-) => void;
-
 export class GrpcServer {
-  readonly #deps: GrpcServerDeps;
-  readonly #limits: GrpcLimits;
+  readonly #deps: ConnectionDeps;
+  readonly #connections = new Set<Connection>();
+  #isClosing = false;
+  #whenEmpty: () => void = () => {};
 
   constructor(deps: GrpcServerDeps, limits: GrpcLimits) {
-    this.#deps = deps;
-    this.#limits = limits;
+    const arrivals = new ArrivalWatch(deps.clock, limits.requestArrivalMs);
+    this.#deps = { ...deps, limits, arrivals };
   }
 
   /** For performServerHandshake: what Node and nghttp2 enforce for us. */
-  sessionOptions(): http2.ServerOptions {
-    return { maxHeaderListPairs: this.#limits.headerPairsMax };
+  sessionOptions(): ServerOptions {
+    const { limits } = this.#deps;
+    return {
+      maxHeaderListPairs: limits.headerPairsMax,
+      maxSessionInvalidFrames: limits.invalidFramesMax,
+      maxSessionMemory: limits.sessionMemoryMebibytesMax,
+      settings: {
+        initialWindowSize: limits.streamWindowBytes,
+        maxConcurrentStreams: limits.streamsPerConnectionMax,
+        maxHeaderListSize: limits.headerListBytesMax,
+      },
+    };
   }
 
   /** Takes over a session. Without `other`, streams that are not gRPC get HTTP status 415. */
-  accept(session: http2.ServerHttp2Session, other: OtherStream | null = null): void {
-    this.#deps.logger.debug({ other: other !== null }, "session accepted");
-    session.destroy();
+  accept(session: ServerHttp2Session, other: OtherStream | null = null): void {
+    const connection: Connection = new Connection(this.#deps, session, other, () => {
+      this.#connections.delete(connection);
+      if (this.#connections.size === 0) this.#whenEmpty();
+    });
+    this.#connections.add(connection);
+    if (this.#isClosing) connection.drain();
+  }
+
+  connectionCount(): number {
+    return this.#connections.size;
   }
 
   /** GOAWAY; streaming calls end as Unavailable, unary ones have `graceMs` to finish. */
   async close(graceMs: number): Promise<void> {
-    this.#deps.clock.after(graceMs, () => {});
+    this.#isClosing = true;
+    this.#deps.arrivals.stop();
+    if (this.#connections.size === 0) return;
+    const empty = new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve;
+    });
+    for (const connection of this.#connections) connection.drain();
+    const timer = this.#deps.clock.after(graceMs, () => {
+      for (const connection of this.#connections) connection.destroy();
+    });
+    await empty;
+    timer.cancel();
   }
 }

@@ -1,0 +1,186 @@
+// One call from its header block to its last frame: deadline, cancellation, and the one end that
+// it has. What differs between unary and streaming calls is in unary-call and stream-call.
+//
+//   open ── answer() ─► over   message and trailers (unary)
+//   open ── end() ────► over   trailers, alone or behind messages
+//   open ── cut() ────► over   RST_STREAM: the client does not read
+//   open ── 'close' ──► over   the client reset the stream, or the connection is gone
+//
+// The handler may settle long after that; what it gives then is dropped.
+import { constants } from "node:http2";
+import type { OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { CallContext } from "../api/method.ts";
+import { AssertionError } from "../base/assert.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import { grpcStatus, RequestError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { ArrivalWatch } from "./arrival-watch.ts";
+import type { CallHead } from "./call-head.ts";
+import type { ConnectionLedger } from "./connection-ledger.ts";
+import { encodeFrame, frameHeadBytes, writeFrameHead } from "./frame.ts";
+import type { GrpcLimits } from "./limits.ts";
+import type { GrpcCallObserver } from "./observer.ts";
+import { okTrailers, responseHeaders, trailersOf, trailersOnly, withTrailers } from "./status.ts";
+
+/** What all calls of one server share. */
+export interface CallDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly observer: GrpcCallObserver;
+  readonly fatal: (error: unknown) => void;
+  readonly limits: GrpcLimits;
+  readonly arrivals: ArrivalWatch;
+}
+
+/** Up to this size a copy is cheaper than a second write. */
+const copyBytesMax = 16_384;
+
+export class Call {
+  readonly path: string;
+  readonly stream: ServerHttp2Stream;
+  readonly ledger: ConnectionLedger;
+  readonly context: CallContext;
+  readonly #deps: CallDeps;
+  readonly #controller = new AbortController();
+  readonly #deadlineTimer: Timer | null;
+  #isOver = false;
+  /** Set by us before a reset, so that it is not held against the client. */
+  #isCut = false;
+  #trailers: OutgoingHttpHeaders = okTrailers;
+  #unreadBytes = 0;
+  /** Told once, before the last frame leaves. */
+  #onOver: (reason: RequestError | null) => void = () => {};
+
+  constructor(deps: CallDeps, ledger: ConnectionLedger, stream: ServerHttp2Stream, head: CallHead) {
+    this.#deps = deps;
+    this.ledger = ledger;
+    this.stream = stream;
+    this.path = head.path;
+    this.context = {
+      deadline: head.deadline,
+      signal: this.#controller.signal,
+      metadata: head.metadata,
+    };
+    this.#deadlineTimer =
+      head.deadline === Infinity
+        ? null
+        : deps.clock.after(Math.max(0, head.deadline - deps.clock.now()), () =>
+            this.end(RequestError.of("contextDeadlineExceeded")),
+          );
+    // Each reset with a code is an 'error' too; 'close' follows and says all that matters.
+    stream.on("error", () => {});
+    stream.on("close", () => this.#closed());
+    deps.observer.started(this.path);
+  }
+
+  isOver(): boolean {
+    return this.#isOver;
+  }
+
+  whenOver(tell: (reason: RequestError | null) => void): void {
+    this.#onOver = tell;
+  }
+
+  /** The one response of a unary call, and OK. */
+  answer(message: Uint8Array): void {
+    if (this.#isOver) return;
+    this.#finish(null);
+    if (!this.#isWritable()) return;
+    this.#deps.observer.sent(this.path, message.length);
+    this.#unreadBytes = message.length;
+    this.ledger.unread(message.length);
+    this.openResponse();
+    const { stream } = this;
+    if (message.length > copyBytesMax) {
+      const frameHead = Buffer.allocUnsafe(frameHeadBytes);
+      writeFrameHead(frameHead, 0, message.length);
+      stream.cork();
+      stream.write(frameHead);
+      stream.end(message);
+    } else {
+      stream.end(encodeFrame(message));
+    }
+  }
+
+  /** Ends the call with this refusal, or with OK. Nothing happens if it is over. */
+  end(refusal: RequestError | null): void {
+    if (this.#isOver) return;
+    this.#finish(refusal);
+    if (!this.#isWritable()) return;
+    const { stream } = this;
+    this.ledger.responded();
+    if (stream.headersSent) {
+      this.#trailers = trailersOf(refusal);
+      stream.end();
+    } else {
+      stream.respond({ ...responseHeaders, ...trailersOf(refusal) }, trailersOnly);
+      this.#stopClient();
+    }
+  }
+
+  /** Ends the call for a client that does not read, so that no trailers would reach it. */
+  cut(refusal: RequestError): void {
+    if (this.#isOver) return;
+    this.#finish(refusal);
+    this.#isCut = true;
+    if (this.#isWritable()) this.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  /** What a handler threw becomes the call's end. */
+  failed(error: unknown): void {
+    if (error instanceof RequestError) {
+      this.end(error);
+      return;
+    }
+    if (error instanceof AssertionError) {
+      this.#deps.fatal(error);
+    } else {
+      this.#deps.logger.error({ error, path: this.path }, "handler failed");
+    }
+    this.end(
+      RequestError.worded(
+        grpcStatus.internal,
+        "keelson: internal error, see the log of this member",
+        error,
+      ),
+    );
+  }
+
+  /** Response headers, before the first message. */
+  openResponse(): void {
+    const { stream } = this;
+    stream.respond(responseHeaders, withTrailers);
+    stream.on("wantTrailers", () => {
+      if (!this.#isWritable()) return;
+      stream.sendTrailers(this.#trailers);
+      this.#stopClient();
+    });
+    this.ledger.responded();
+  }
+
+  #finish(refusal: RequestError | null): void {
+    this.#onOver(refusal);
+    this.#isOver = true;
+    this.#deadlineTimer?.cancel();
+    this.#deps.observer.finished(this.path, refusal?.status ?? grpcStatus.ok);
+    if (refusal !== null) this.#controller.abort(refusal);
+  }
+
+  #closed(): void {
+    if (!this.#isOver) this.#finish(RequestError.of("contextCanceled"));
+    if (this.#unreadBytes > 0) this.ledger.unread(-this.#unreadBytes);
+    if (this.stream.aborted && !this.#isCut) this.ledger.reset();
+  }
+
+  /** A client that is still sending is told, without blame, that nobody listens. */
+  #stopClient(): void {
+    if (this.stream.readableEnded) return;
+    this.#isCut = true;
+    this.stream.resume();
+    this.stream.close(constants.NGHTTP2_NO_ERROR);
+  }
+
+  #isWritable(): boolean {
+    return !this.stream.destroyed && !this.stream.closed;
+  }
+}

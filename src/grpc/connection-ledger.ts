@@ -1,0 +1,90 @@
+// What one connection has cost so far: the counters that calls report to and that decide whether
+// the client is still welcome. It only counts; `expel` ends the connection, once.
+//
+// Unread unary responses are the one cost that is made to wait instead of punished: above the
+// limit further calls of this connection are held, not handled, until the client has read
+// (their number is bounded by the streams of a connection).
+import type { Clock } from "../base/clock.ts";
+import type { GrpcLimits } from "./limits.ts";
+import { PingPolice } from "./ping-police.ts";
+import { RateBudget } from "./rate-budget.ts";
+
+/** A call whose request is whole. */
+export interface WaitingCall {
+  readonly requestBytes: number;
+  run(): void;
+}
+
+export class ConnectionLedger {
+  readonly #clock: Clock;
+  readonly #limits: GrpcLimits;
+  readonly #expel: (reason: string) => void;
+  readonly #pings: PingPolice;
+  readonly #resets: RateBudget;
+  readonly #idleFrames: RateBudget;
+  #unfinishedBytes = 0;
+  #unreadBytes = 0;
+  readonly #waiting = new Set<WaitingCall>();
+
+  constructor(clock: Clock, limits: GrpcLimits, expel: (reason: string) => void) {
+    const now = clock.now();
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#expel = expel;
+    this.#pings = new PingPolice(limits);
+    this.#resets = new RateBudget(limits.resetBurstMax, limits.resetsPerSecondMax, now);
+    this.#idleFrames = new RateBudget(limits.idleFrameBurstMax, limits.idleFramesPerSecondMax, now);
+  }
+
+  pinged(hasOpenCalls: boolean): void {
+    // The text is the protocol's: clients that see it slow down (gRFC A8).
+    if (!this.#pings.maybeAllow(this.#clock.now(), hasOpenCalls)) this.#expel("too_many_pings");
+  }
+
+  /** We sent headers, a message or trailers. */
+  responded(): void {
+    this.#pings.forgive();
+  }
+
+  /** The client reset a stream that was not over. */
+  reset(): void {
+    if (!this.#resets.maybeSpend(this.#clock.now())) this.#expel("too_many_resets");
+  }
+
+  /** A frame that cost us work and brought nothing. */
+  idleFrame(): void {
+    if (!this.#idleFrames.maybeSpend(this.#clock.now())) this.#expel("too_many_idle_frames");
+  }
+
+  /** The held bytes of one unfinished message changed; false: over the limit. */
+  maybeHold(bytesDelta: number): boolean {
+    this.#unfinishedBytes += bytesDelta;
+    return this.#unfinishedBytes <= this.#limits.unfinishedBytesMax;
+  }
+
+  /** Runs a call now, or when the client has read enough of its responses. False: the requests
+   * that wait hold too many bytes. */
+  maybeAdmit(call: WaitingCall): boolean {
+    if (this.#unreadBytes < this.#limits.unreadBytesMax) {
+      call.run();
+      return true;
+    }
+    this.#waiting.add(call);
+    return this.maybeHold(call.requestBytes);
+  }
+
+  /** The call is over, whether it waited or not. */
+  withdraw(call: WaitingCall): void {
+    if (this.#waiting.delete(call)) this.maybeHold(-call.requestBytes);
+  }
+
+  /** Response bytes handed to the stream; negative when the stream is over. */
+  unread(bytesDelta: number): void {
+    this.#unreadBytes += bytesDelta;
+    for (const call of this.#waiting) {
+      if (this.#unreadBytes >= this.#limits.unreadBytesMax) return;
+      this.withdraw(call);
+      call.run();
+    }
+  }
+}

@@ -1,0 +1,165 @@
+// One HTTP/2 session from hand-over to close: its calls, its keepalive, and the police that ends
+// it when the client misbehaves (X6-X10). Node and nghttp2 enforce what `sessionOptions` sets
+// (header size and count, streams, invalid and empty frames, CONTINUATION).
+//
+//   handshake ── first SETTINGS ──► serving ── drain() ──► draining ──► closed
+//       └── handshakeMs ──► closed     └── expel, no keepalive answer ──► closed
+import { constants } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { MethodTable } from "../api/method.ts";
+import type { Timer } from "../base/clock.ts";
+import { RequestError } from "../base/errors.ts";
+import type { CallDeps } from "./call.ts";
+import { Call } from "./call.ts";
+import { isGrpc, readCallHead } from "./call-head.ts";
+import type { HeadRefusal, RawHeaders } from "./call-head.ts";
+import { ConnectionLedger } from "./connection-ledger.ts";
+import { grpcContentType, trailersOf, trailersOnly } from "./status.ts";
+import { serveStream } from "./stream-call.ts";
+import { serveUnary } from "./unary-call.ts";
+
+/** For streams of a session that are not gRPC. */
+export type OtherStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+export interface ConnectionDeps extends CallDeps {
+  readonly methods: MethodTable;
+}
+
+export class Connection {
+  readonly #deps: ConnectionDeps;
+  readonly #session: ServerHttp2Session;
+  readonly #other: OtherStream | null;
+  readonly #ledger: ConnectionLedger;
+  readonly #streamingCalls = new Set<Call>();
+  #openStreamCount = 0;
+  #handshakeTimer: Timer | null;
+  #keepaliveTimer: Timer | null = null;
+
+  constructor(
+    deps: ConnectionDeps,
+    session: ServerHttp2Session,
+    other: OtherStream | null,
+    closed: () => void,
+  ) {
+    this.#deps = deps;
+    this.#session = session;
+    this.#other = other;
+    this.#ledger = new ConnectionLedger(deps.clock, deps.limits, (reason) => this.#expel(reason));
+    this.#handshakeTimer = deps.clock.after(deps.limits.handshakeMs, () => session.destroy());
+    session.setLocalWindowSize(deps.limits.connectionWindowBytes);
+    session.on("stream", this.#stream);
+    session.on("remoteSettings", () => this.#settings());
+    session.on("ping", () => this.#ledger.pinged(this.#openStreamCount > 0));
+    session.on("error", (error) => {
+      deps.logger.debug({ error, remote: session.socket?.remoteAddress }, "connection failed");
+    });
+    session.on("close", () => {
+      this.#handshakeTimer?.cancel();
+      this.#keepaliveTimer?.cancel();
+      closed();
+    });
+  }
+
+  /** No new calls; streaming calls end, since they would never end by themselves. */
+  drain(): void {
+    this.#session.close();
+    for (const call of this.#streamingCalls) call.end(RequestError.of("stopped"));
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+  }
+
+  readonly #stream = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    _flags: number,
+    rawHeaders: RawHeaders,
+  ): void => {
+    this.#openStreamCount += 1;
+    stream.on("close", () => {
+      this.#openStreamCount -= 1;
+    });
+    if (this.#other !== null && !isGrpc(headers["content-type"])) {
+      stream.on("close", () => {
+        if (stream.aborted) this.#ledger.reset();
+      });
+      this.#other(stream, headers);
+      return;
+    }
+    const { methods, clock } = this.#deps;
+    const head = readCallHead(methods, headers, rawHeaders, clock.now());
+    if ("refusal" in head) {
+      this.#refuse(stream, head);
+      return;
+    }
+    const call = new Call(this.#deps, this.#ledger, stream, head);
+    if (head.method.kind === "unary") {
+      serveUnary(this.#deps, call, head.method);
+    } else {
+      this.#streamingCalls.add(call);
+      stream.on("close", () => this.#streamingCalls.delete(call));
+      serveStream(this.#deps, call, head.method);
+    }
+  };
+
+  /** Answers a request that is no call, in one header block. */
+  #refuse(stream: ServerHttp2Stream, { httpStatus, refusal }: HeadRefusal): void {
+    stream.on("error", () => {});
+    let isOurs = false;
+    stream.on("close", () => {
+      if (stream.aborted && !isOurs) this.#ledger.reset();
+    });
+    if (stream.destroyed || stream.closed) return;
+    this.#ledger.responded();
+    stream.respond(
+      {
+        ":status": httpStatus,
+        "content-type": grpcContentType,
+        "grpc-accept-encoding": "identity",
+        ...trailersOf(refusal),
+      },
+      trailersOnly,
+    );
+    stream.resume();
+    stream.on("end", () => {});
+    if (!stream.readableEnded) {
+      isOurs = true;
+      stream.close(constants.NGHTTP2_NO_ERROR);
+    }
+  }
+
+  #settings(): void {
+    if (this.#handshakeTimer === null) {
+      this.#ledger.idleFrame();
+      return;
+    }
+    this.#handshakeTimer.cancel();
+    this.#handshakeTimer = null;
+    this.#scheduleKeepalive();
+  }
+
+  /** Our own pings find clients that vanished without closing. */
+  #scheduleKeepalive(): void {
+    const { clock, limits } = this.#deps;
+    this.#keepaliveTimer = clock.after(limits.keepaliveIntervalMs, () => {
+      this.#keepaliveTimer = clock.after(limits.keepaliveTimeoutMs, () => this.#session.destroy());
+      if (this.#session.destroyed) return;
+      this.#session.ping(() => {
+        this.#keepaliveTimer?.cancel();
+        if (!this.#session.destroyed) this.#scheduleKeepalive();
+      });
+    });
+  }
+
+  #expel(reason: string): void {
+    const session = this.#session;
+    if (session.destroyed) return;
+    this.#deps.logger.warn(
+      { reason, remote: session.socket?.remoteAddress },
+      "connection ended: client exceeded its budget",
+    );
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from(reason));
+    session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+}
