@@ -21,6 +21,11 @@ export interface StateStore {
   /** Takes ownership of both. */
   put(storageKey: Uint8Array, value: Uint8Array): void;
   delete(storageKey: Uint8Array): void;
-  /** Ends one applied entry: all writes since the last call stand or fall with this record. */
+  /**
+   * Ends one applied entry: all writes since the last call stand or fall with this record. The
+   * same index again ends local work between entries (removal of compacted history).
+   */
   commit(applied: Applied): void;
+  /** A row is not what it must be: marks the rows for a rebuild at the next start, and stops. */
+  damaged(what: string): never;
 }

@@ -1,0 +1,25 @@
+// Walking a range of a snapshot in bounded pieces.
+import type { BackendRow, BackendSnapshot, KeyRange, RowLimits } from "./backend.ts";
+
+export const scanLimits: RowLimits = { rowsMax: 1000, bytesMax: 1024 * 1024 };
+
+export async function* scanRows(
+  snapshot: BackendSnapshot,
+  range: KeyRange,
+): AsyncGenerator<BackendRow> {
+  let { first } = range;
+  for (;;) {
+    const rows = await snapshot.rows({ first, end: range.end }, scanLimits);
+    yield* rows;
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    first = keyBehind(last.key);
+  }
+}
+
+/** The smallest storage key greater than `key`. */
+export function keyBehind(key: Uint8Array): Uint8Array {
+  const behind = new Uint8Array(key.length + 1);
+  behind.set(key);
+  return behind;
+}
