@@ -10,7 +10,7 @@ import type { Clock } from "../base/clock.ts";
 import { httpStatusOf } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import { openCall } from "./call-context.ts";
-import { errorBody, refusalOf, streamErrorBody } from "./error-body.ts";
+import { errorBody, gatewayHeaders, refusalOf, sendJson, streamErrorBody } from "./json-reply.ts";
 import type { MethodSchema } from "./json-mapping.ts";
 import { JsonMapping } from "./json-mapping.ts";
 import type { BodyLimits } from "./request-body.ts";
@@ -22,11 +22,6 @@ export interface GatewayCollaborators {
   readonly clock: Clock;
   readonly logger: Logger;
 }
-
-const responseHeaders = {
-  "content-type": "application/json",
-  "grpc-metadata-content-type": "application/grpc",
-} as const;
 
 /** Writes each response message as one line; the head leaves with the first. */
 class LineSink implements ResponseSink {
@@ -40,7 +35,7 @@ class LineSink implements ResponseSink {
 
   write(message: Uint8Array): boolean {
     if (this.#response.destroyed) return false;
-    if (!this.#response.headersSent) this.#response.writeHead(200, responseHeaders);
+    if (!this.#response.headersSent) this.#response.writeHead(200, gatewayHeaders);
     return this.#response.write(`${JSON.stringify({ result: this.#toJson(message) })}\n`);
   }
 
@@ -99,8 +94,7 @@ export class Gateway {
       const call = openCall(request.headers, reply.raw, clock);
       try {
         const bytes = await method.handle(this.#mapping.encode(schema.input, text), call.context);
-        const json = JSON.stringify(this.#mapping.decode(schema.output, bytes));
-        return await reply.code(200).headers(responseHeaders).send(json);
+        return sendJson(reply, 200, this.#mapping.decode(schema.output, bytes));
       } finally {
         call.close();
       }
@@ -111,7 +105,7 @@ export class Gateway {
       if (!request.raw.complete) void reply.header("connection", "close");
       return reply
         .code(status)
-        .headers(responseHeaders)
+        .headers(gatewayHeaders)
         .send(JSON.stringify(errorBody(refusal)));
     }
   }
@@ -134,12 +128,12 @@ export class Gateway {
       } finally {
         call.close();
       }
-      if (!response.headersSent) response.writeHead(200, responseHeaders);
+      if (!response.headersSent) response.writeHead(200, gatewayHeaders);
       response.end();
     } catch (failure) {
       const refusal = refusalOf(failure, logger);
       if (!response.headersSent) {
-        response.writeHead(httpStatusOf(refusal.status), responseHeaders);
+        response.writeHead(httpStatusOf(refusal.status), gatewayHeaders);
       }
       response.end(`${JSON.stringify(streamErrorBody(refusal))}\n`);
     }

@@ -8,7 +8,7 @@ import { fastify } from "fastify";
 import { RequestError, grpcStatus } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import { etcdClusterVersion, etcdVersion } from "../base/version.ts";
-import { errorBody, refusalOf } from "./error-body.ts";
+import { errorBody, refusalOf, sendJson } from "./json-reply.ts";
 import type { Gateway } from "./gateway.ts";
 import type { HealthCollaborators, HealthSource } from "./health.ts";
 import { getOnly, plainError, registerHealth } from "./health.ts";
@@ -115,7 +115,7 @@ function fallbacks(app: FastifyInstance, collaborators: HttpCollaborators): void
       ? RequestError.worded(grpcStatus.unimplemented, "Method Not Allowed")
       : RequestError.worded(grpcStatus.notFound, "Not Found");
     if (isKnown) void reply.header("allow", "POST");
-    return reply.code(isKnown ? 405 : 404).send(errorBody(refusal));
+    return sendJson(reply, isKnown ? 405 : 404, errorBody(refusal));
   });
   app.setErrorHandler((failure: Error & { statusCode?: number }, _request, reply) => {
     const { statusCode } = failure;
@@ -136,7 +136,7 @@ function registerVersion(app: FastifyInstance, source: HealthSource): void {
       etcdcluster: isDecided ? etcdClusterVersion : "not_decided",
       storage: isDecided ? etcdClusterVersion : "unknown",
     };
-    return reply.header("content-type", "application/json").send(JSON.stringify(versions));
+    return sendJson(reply, 200, versions);
   });
 }
 

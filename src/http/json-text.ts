@@ -17,13 +17,6 @@ function refused(text: string): RequestError {
   return RequestError.worded(grpcStatus.invalidArgument, text);
 }
 
-export function tooLarge(bytes: number, bytesMax: number): RequestError {
-  return RequestError.worded(
-    grpcStatus.resourceExhausted,
-    `grpc: received message larger than max (${bytes} vs. ${bytesMax})`,
-  );
-}
-
 /** Cuts a stream of bytes into the texts of JSON objects. */
 export class JsonTextSplitter {
   readonly #limits: JsonTextLimits;
@@ -45,7 +38,7 @@ export class JsonTextSplitter {
   push(chunk: Uint8Array): string[] {
     this.#bytes += chunk.length;
     const texts = this.#scan(this.#decode(chunk, true));
-    if (this.#bytes > this.#limits.bytesMax) throw tooLarge(this.#bytes, this.#limits.bytesMax);
+    this.#refuseAbove(this.#bytes);
     return texts;
   }
 
@@ -53,6 +46,15 @@ export class JsonTextSplitter {
   end(): void {
     this.#scan(this.#decode(new Uint8Array(0), false));
     if (this.#depth > 0) throw refused("json: unexpected end of input");
+  }
+
+  #refuseAbove(bytes: number): void {
+    const { bytesMax } = this.#limits;
+    if (bytes <= bytesMax) return;
+    throw RequestError.worded(
+      grpcStatus.resourceExhausted,
+      `grpc: received message larger than max (${bytes} vs. ${bytesMax})`,
+    );
   }
 
   #decode(chunk: Uint8Array, stream: boolean): string {
@@ -85,6 +87,7 @@ export class JsonTextSplitter {
       else if (character === "{" || character === "[") this.#enter();
       else if ((character === "}" || character === "]") && --this.#depth === 0) {
         this.#parts.push(piece.slice(start, at));
+        this.#refuseAbove(this.#bytes);
         texts.push(this.#parts.join(""));
         this.#parts = [];
         this.#bytes = 0;

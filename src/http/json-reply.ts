@@ -1,9 +1,24 @@
-// Refusals as JSON: the union of what the gateways of etcd's lines send, because clients read
-// `error`, `message` or `code`. Only texts that a client may see: causes stay inside.
+// How the gateway replies: its headers, and refusals as the union of what the gateways of etcd's
+// lines send, because clients read `error`, `message` or `code`. Only texts that a client may see:
+// causes stay inside.
 import { STATUS_CODES } from "node:http";
+import type { FastifyReply } from "fastify";
 import { AssertionError } from "../base/assert.ts";
 import { RequestError, grpcStatus, httpStatusOf } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
+
+export const gatewayHeaders = {
+  "content-type": "application/json",
+  "grpc-metadata-content-type": "application/grpc",
+} as const;
+
+/** As bytes, because fastify adds a charset to the type of text, and etcd does not. */
+export function sendJson(reply: FastifyReply, status: number, json: unknown): FastifyReply {
+  return reply
+    .code(status)
+    .headers(gatewayHeaders)
+    .send(Buffer.from(JSON.stringify(json)));
+}
 
 /**
  * The refusal that a failure stands for. A broken invariant is none: it is thrown outside of the
