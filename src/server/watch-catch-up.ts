@@ -39,8 +39,10 @@ interface Share extends WatchedKeys {
   readonly watcher: Watcher;
   fields: Uint8Array[];
   bytes: number;
-  /** All below is sent; what is in `fields` is not. */
+  /** Everything below is sent; nothing of `fields` is. */
   next: Revision;
+  /** Of the first of `fields`. */
+  firstRevision: Revision;
   /** The stream had no room: everything from `next` on is to be read again. */
   isStopped: boolean;
 }
@@ -238,13 +240,13 @@ export class CatchUp {
   /** Whether the watcher wants the event and there is room for it. */
   #take(share: Share, revision: Revision, event: EncodedEvent): boolean {
     const { watcher } = share;
-    if (share.isStopped || revision < watcher.next || !accepts(watcher, event)) return false;
+    if (share.isStopped || revision < share.next || !accepts(watcher, event)) return false;
+    if (share.fields.length === 0) share.firstRevision = revision;
     if (watcher.stream.isFull()) {
-      stopAt(share, revision);
+      stop(share);
       return false;
     }
     const field = fieldFor(watcher, event, this.#history.readAt);
-    if (share.fields.length === 0) share.next = revision;
     share.fields.push(field);
     share.bytes += field.length;
     return true;
@@ -252,14 +254,14 @@ export class CatchUp {
 
   /** Sends what was taken; the share then is complete up to `through`. */
   #flush(share: Share, through: Revision): void {
+    const { watcher, fields } = share;
     if (share.isStopped) return;
-    if (share.fields.length > 0) {
-      const { stream } = share.watcher;
-      if (stream.isFull()) {
-        stopAt(share, share.next);
+    if (fields.length > 0) {
+      if (watcher.stream.isFull()) {
+        stop(share);
         return;
       }
-      stream.sendEvents(share.watcher, this.#responses.header(), share.fields);
+      watcher.stream.sendEvents(watcher, this.#responses.header(), fields);
     }
     share.fields = [];
     share.bytes = 0;
@@ -284,15 +286,14 @@ function sharesOf(group: Group): Share[] {
   for (const watcher of group.watchers) {
     if (!watcher.stream.catchingUp.has(watcher)) continue;
     const { key, end, next } = watcher;
-    shares.push({ key, end, watcher, fields: [], bytes: 0, next, isStopped: false });
+    const nothing = { fields: [], bytes: 0, firstRevision: next, isStopped: false };
+    shares.push({ key, end, watcher, next, ...nothing });
   }
   return shares;
 }
 
-/** Revisions are atomic: one of which something is held back is read again as a whole. */
-function stopAt(share: Share, revision: Revision): void {
-  if (share.fields.length === 0) share.next = revision;
+/** Revisions are atomic: what was taken and not sent is read again, from its first revision. */
+function stop(share: Share): void {
   share.isStopped = true;
-  share.fields = [];
-  share.bytes = 0;
+  share.next = share.firstRevision;
 }

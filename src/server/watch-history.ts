@@ -25,6 +25,7 @@ export interface HistoryView {
 export interface RevisionReader {
   revision(): Revision;
   compactRevision(): Revision;
+  /** Undefined: no value then, or compacted away. */
   read(key: Uint8Array, at: Revision): KeyValue | undefined;
 }
 
@@ -53,9 +54,8 @@ export class WatchHistory {
     return this.#reader.compactRevision();
   }
 
-  /** The key's value at a revision; undefined: none then, or compacted away. */
   readonly readAt = (key: Uint8Array, at: Revision): KeyValue | undefined =>
-    at < this.#reader.compactRevision() ? undefined : this.#reader.read(key, at);
+    this.#reader.read(key, at);
 
   /** The whole revisions from `first` on, one at least and none above `last`, as of the moment of
    * the call. `first` is neither compacted nor above the store's revision. */

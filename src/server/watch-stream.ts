@@ -1,7 +1,9 @@
 // One client stream of watches: its sink, its watchers and what they still have to get. A plain
 // place without timers or I/O; watch-hub.ts decides what is sent live, watch-catch-up.ts what is
 // re-read. Nothing waits here for room: what does not go into the sink at once is read again from
-// history later, so a stream whose client never reads holds numbers and no events.
+// history later, so a stream whose client never reads holds numbers and no events, but for the
+// rest of one response that had to be split.
+import { assert } from "../base/assert.ts";
 import type { Revision, WatchId } from "../base/ids.ts";
 import { composeResponse, fragmentsOf } from "./watch-encoding.ts";
 import type { EncodedEvent, ReadAt } from "./watch-encoding.ts";
@@ -31,6 +33,12 @@ export interface Watcher extends WatchedKeys {
   isQuiet: boolean;
 }
 
+interface UnfinishedResponse {
+  readonly header: Uint8Array;
+  readonly idField: Uint8Array;
+  readonly fragments: Uint8Array[][];
+}
+
 export class WatchStream {
   readonly watchers = new Map<WatchId, Watcher>();
   /** The watchers that are catching up, in turn order. */
@@ -42,7 +50,9 @@ export class WatchStream {
   readonly #sink: WatchSink;
   readonly #fragmentBytes: number;
   #nextId = 0;
-  #isFull = false;
+  #isSinkFull = false;
+  /** Fragments of one response that found no room; they hold events, of one response at most. */
+  #unfinished: UnfinishedResponse | null = null;
   #isClosed = false;
 
   constructor(sink: WatchSink, options: { fragmentBytes: number }) {
@@ -50,21 +60,24 @@ export class WatchStream {
     this.#fragmentBytes = options.fragmentBytes;
   }
 
-  /** The sink takes no more until `resume`. */
+  /** Nothing may be sent until `resume`. */
   isFull(): boolean {
-    return this.#isFull;
+    return this.#isSinkFull || this.#unfinished !== null;
   }
 
   isClosed(): boolean {
     return this.#isClosed;
   }
 
+  /** The sink has room: what was begun goes first. */
   resume(): void {
-    this.#isFull = false;
+    this.#isSinkFull = false;
+    this.#sendFragments();
   }
 
   close(): void {
     this.#isClosed = true;
+    this.#unfinished = null;
     this.watchers.clear();
     this.catchingUp.clear();
     this.progressDue.clear();
@@ -110,24 +123,32 @@ export class WatchStream {
     this.#write([response]);
   }
 
-  /** Sends events as one response, or as fragments of one. Not to be called when full; fragments
-   * of one response stay together, so the sink may get more than it asked for by one revision. */
+  /** Sends events as one response, or as fragments of one. Not to be called when full. */
   sendEvents(watcher: Watcher, header: Uint8Array, events: readonly Uint8Array[]): void {
     watcher.isQuiet = false;
+    const { idField } = watcher;
     if (!watcher.wantsFragments) {
-      this.#write(composeResponse(header, watcher.idField, events, false));
+      this.#write(composeResponse(header, idField, events, false));
       return;
     }
-    const headBytes = header.length + watcher.idField.length;
-    const fragments = fragmentsOf(events, headBytes, this.#fragmentBytes);
-    const last = fragments.length - 1;
-    fragments.forEach((fragment, at) => {
-      this.#write(composeResponse(header, watcher.idField, fragment, at < last));
-    });
+    const fragments = fragmentsOf(events, header.length + idField.length, this.#fragmentBytes);
+    this.#unfinished = { header, idField, fragments };
+    this.#sendFragments();
+  }
+
+  // Clients put fragments together by their order on the stream alone: nothing comes between.
+  #sendFragments(): void {
+    while (!this.#isSinkFull && this.#unfinished !== null) {
+      const { header, idField, fragments } = this.#unfinished;
+      const fragment = fragments.shift();
+      assert(fragment !== undefined, "an unfinished response without fragments");
+      if (fragments.length === 0) this.#unfinished = null;
+      this.#write(composeResponse(header, idField, fragment, fragments.length > 0));
+    }
   }
 
   #write(parts: readonly Uint8Array[]): void {
-    if (!this.#sink.write(parts)) this.#isFull = true;
+    if (!this.#sink.write(parts)) this.#isSinkFull = true;
   }
 }
 
