@@ -1,0 +1,202 @@
+// Transport over gRPC: what main.ts gives to the node. For each peer two outgoing streams, bulk
+// and urgent, on connections of their own, so that a megabyte of entries never delays a heartbeat;
+// each side dials its own. Messages of one turn leave in one frame. Peers have their own port.
+// Plain text for now: identity is what the handshake says.
+import { Metadata, status as grpcCode } from "@grpc/grpc-js";
+import type { MethodDefinition, ServiceError } from "@grpc/grpc-js";
+import { RequestError } from "../base/errors.ts";
+import type { GrpcStatus } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+import type { MemberId, StoreId } from "../base/ids.ts";
+import type { Logger } from "../base/logger.ts";
+import type { Prng } from "../base/prng.ts";
+import { Channel } from "../proto/keelson/peer.ts";
+import type { Message } from "../raft/message.ts";
+import { Handshake } from "./handshake.ts";
+import type { PeerIdentity } from "./handshake.ts";
+import { peerLimits } from "./peer-limits.ts";
+import { clusterHeader, remainingMethod, renewMethod, targetHeader } from "./peer-methods.ts";
+import { PeerServer } from "./peer-server.ts";
+import { PeerStream } from "./peer-stream.ts";
+import type { LeaseForwarding, Transport, TransportReceiver } from "./transport.ts";
+
+export interface PeerAddress {
+  readonly id: MemberId;
+  readonly peerUrls: readonly string[];
+}
+
+interface GrpcTransportDeps {
+  readonly self: PeerIdentity;
+  /** The other members. */
+  readonly peers: readonly PeerAddress[];
+  /** From the replicated member table; null: not published yet. */
+  readonly replicatedStore: (member: MemberId) => StoreId | null;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly logger: Logger;
+}
+
+interface Peer {
+  readonly bulk: PeerStream;
+  readonly urgent: PeerStream;
+}
+
+export class GrpcTransport implements Transport {
+  readonly #self: PeerIdentity;
+  readonly #server: PeerServer;
+  readonly #peers: ReadonlyMap<MemberId, Peer>;
+
+  private constructor(deps: GrpcTransportDeps) {
+    const handshake = new Handshake({
+      self: deps.self,
+      peers: deps.peers.map(({ id }) => id),
+      replicatedStore: deps.replicatedStore,
+      logger: deps.logger,
+    });
+    this.#self = deps.self;
+    this.#server = new PeerServer({ ...deps, handshake });
+    const dial = ({ id, peerUrls }: PeerAddress, channel: Channel) =>
+      new PeerStream(
+        { ...deps, handshake },
+        { peer: id, channel, targets: peerUrls.map(addressOf) },
+      );
+    this.#peers = new Map(
+      deps.peers.map((peer) => [
+        peer.id,
+        { bulk: dial(peer, Channel.BULK), urgent: dial(peer, Channel.URGENT) },
+      ]),
+    );
+  }
+
+  /** Listens; rejects when an address cannot be had. Nobody is answered before start(). */
+  static async open(
+    deps: GrpcTransportDeps,
+    listenUrls: readonly string[],
+  ): Promise<GrpcTransport> {
+    const transport = new GrpcTransport(deps);
+    for (const url of listenUrls) await transport.#server.listen(addressOf(url));
+    return transport;
+  }
+
+  start(receiver: TransportReceiver, leases: LeaseForwarding): void {
+    this.#server.start(receiver, leases);
+    for (const { bulk, urgent } of this.#peers.values()) {
+      urgent.start();
+      bulk.start();
+    }
+  }
+
+  send(messages: readonly Message[]): void {
+    for (const message of messages) {
+      const peer = this.#peers.get(message.to);
+      if (peer === undefined) continue;
+      if (isUrgent(message)) peer.urgent.send(message);
+      else peer.bulk.send(message);
+    }
+    for (const { bulk, urgent } of this.#peers.values()) {
+      urgent.flush();
+      bulk.flush();
+    }
+  }
+
+  leases(member: MemberId): LeaseForwarding {
+    return {
+      renew: async (ID) => (await this.#call(member, renewMethod, { ID })).TTL,
+      remaining: async (ID) => {
+        const { TTL, grantedTTL } = await this.#call(member, remainingMethod, { ID });
+        return { ttl: TTL, grantedTtl: grantedTTL };
+      },
+    };
+  }
+
+  connected(): readonly MemberId[] {
+    const live = [...this.#peers].filter(
+      ([, { bulk, urgent }]) => bulk.isLive() && urgent.isLive(),
+    );
+    return live.map(([id]) => id);
+  }
+
+  /** Messages dropped on the way out, and damaged frames that came in. */
+  counts(): { dropped: number; damaged: number } {
+    let dropped = 0;
+    for (const { bulk, urgent } of this.#peers.values()) {
+      dropped += bulk.droppedCount() + urgent.droppedCount();
+    }
+    return { dropped, damaged: this.#server.damagedCount() };
+  }
+
+  close(): Promise<void> {
+    for (const { bulk, urgent } of this.#peers.values()) {
+      bulk.close();
+      urgent.close();
+    }
+    this.#server.close();
+    return Promise.resolve();
+  }
+
+  #call<Request, Response>(
+    member: MemberId,
+    { path, requestSerialize, responseDeserialize }: MethodDefinition<Request, Response>,
+    request: Request,
+  ): Promise<Response> {
+    const peer = this.#peers.get(member);
+    if (peer === undefined || !peer.bulk.isLive()) {
+      return Promise.reject(RequestError.of("timeoutDueToConnectionLost"));
+    }
+    const metadata = new Metadata();
+    metadata.set(clusterHeader, this.#self.cluster);
+    metadata.set(targetHeader, member);
+    // gRPC wants it on the wall clock, and makes a duration of it at once.
+    const deadline = Date.now() + peerLimits.leaseCallMs;
+    return new Promise((resolve, reject) => {
+      peer.bulk
+        .client()
+        .makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          request,
+          metadata,
+          { deadline },
+          (error, response) => {
+            if (error !== null) reject(refusalOf(error));
+            else if (response === undefined) reject(RequestError.of("timeout"));
+            else resolve(response);
+          },
+        );
+    });
+  }
+}
+
+/** Heartbeats, votes and read barriers: small, and late is as bad as lost. */
+function isUrgent({ type }: Message): boolean {
+  switch (type) {
+    case "heartbeat":
+    case "heartbeatResponse":
+    case "preVote":
+    case "preVoteResponse":
+    case "vote":
+    case "voteResponse":
+    case "readIndex":
+    case "readIndexResponse":
+      return true;
+    case "append":
+    case "appendResponse":
+    case "appendRejection":
+    case "propose":
+      return false;
+  }
+}
+
+/** The other member's own words; what the connection says is a timeout to the caller. */
+function refusalOf(error: ServiceError): RequestError {
+  const isOwnWords = error.details.startsWith("etcdserver: ") || error.code === grpcCode.UNKNOWN;
+  if (!isOwnWords) return RequestError.of("timeoutDueToConnectionLost", error);
+  return RequestError.worded(error.code as number as GrpcStatus, error.details, error);
+}
+
+function addressOf(url: string): string {
+  const { hostname, port, protocol } = new URL(url);
+  const schemePort = protocol === "https:" ? "443" : "80";
+  return `${hostname}:${port === "" ? schemePort : port}`;
+}
