@@ -21,9 +21,11 @@ export type CommandRequest = NonNullable<Command["request"]>;
 /** The command of an entry; null: the entry that opens a term. */
 export function decodeCommand(entry: MachineEntry): Command | null {
   assert(entry.kind === "normal", `entry ${entry.index} changes the configuration`);
-  if (entry.data.length === 0) return null;
+  const { buffer, byteOffset, length } = entry.data;
+  if (length === 0) return null;
   try {
-    return Command.decode(entry.data);
+    // Plain bytes, whatever the log gave: the slices of some subclasses share their memory.
+    return Command.decode(new Uint8Array(buffer, byteOffset, length));
   } catch (error) {
     // The decoder's errors only: it runs no code of ours.
     throw new AssertionError(`entry ${entry.index} holds no command: ${String(error)}`);
