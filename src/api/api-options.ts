@@ -7,6 +7,8 @@ export interface ApiOptions {
   readonly requestBytesMax: number;
   /** Shorter TTLs are raised to it: a lease must outlive an election. */
   readonly leaseTtlSecondsMin: number;
+  /** A stream that needs a leader is cut after three of these without one. */
+  readonly electionMs: number;
   /** Space a member may use, as Status reports it. */
   readonly dbQuotaBytes: number;
 }

@@ -127,8 +127,7 @@ function compact(node: ServingNode): UnaryMethod {
       const request = decodeRequest(CompactionRequest, compactionShape, bytes);
       const command = { kind: "compaction", request: request.bytes } as const;
       const { response } = await propose(node, command, context);
-      const { revision, physical } = request.message;
-      if (physical) await node.compactionDone(revision, context);
+      if (request.message.physical) await node.compactionDone(context);
       return CompactionResponse.encode(withHeader(node, response)).finish();
     },
   };

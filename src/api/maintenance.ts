@@ -16,31 +16,38 @@ import type { Method, UnaryMethod } from "./method.ts";
 import { alarmShape, emptyShape } from "./request-shapes.ts";
 import type { ServingNode } from "./serving-node.ts";
 
-export function maintenanceMethods(node: ServingNode, options: ApiOptions): [string, Method][] {
+interface MaintenanceDeps {
+  readonly node: ServingNode;
+  /** Size of the state machine's files. */
+  readonly dbBytes: () => Promise<number>;
+}
+
+export function maintenanceMethods(deps: MaintenanceDeps, options: ApiOptions): [string, Method][] {
   return [
-    ["/etcdserverpb.Maintenance/Status", status(node, options)],
-    ["/etcdserverpb.Maintenance/Alarm", alarm(node)],
+    ["/etcdserverpb.Maintenance/Status", status(deps, options)],
+    ["/etcdserverpb.Maintenance/Alarm", alarm(deps.node)],
   ];
 }
 
-// Local: it answers without a leader, and says so.
-function status(node: ServingNode, options: ApiOptions): UnaryMethod {
+// Local: it answers without a leader, and says so. LevelDB does not tell how much of its files is
+// live, so all of it counts as in use.
+function status({ node, dbBytes }: MaintenanceDeps, options: ApiOptions): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes) {
       decodeRequest(StatusRequest, emptyShape, bytes);
-      const { leader, term, commit, applied, dbSizeBytes, dbSizeInUseBytes, isLearner } =
-        node.status();
+      const dbSize = await dbBytes();
+      const { leader, term, commit, applied, isLearner } = node.status();
       return StatusResponse.encode({
         header: node.header(node.machine.mvcc.revision()),
         version: etcdVersion,
-        dbSize: dbSizeBytes,
+        dbSize,
         leader: leader ?? "0",
         raftIndex: commit,
         raftTerm: term,
         raftAppliedIndex: applied,
         errors: leader === null ? [errorTable.noLeader.text] : [],
-        dbSizeInUse: dbSizeInUseBytes,
+        dbSizeInUse: dbSize,
         isLearner,
         storageVersion: etcdClusterVersion,
         dbSizeQuota: options.dbQuotaBytes,

@@ -16,9 +16,6 @@ export interface ServingStatus {
   /** Indexes. */
   readonly commit: number;
   readonly applied: number;
-  /** Of the state machine's files, and of what in them is live. */
-  readonly dbSizeBytes: number;
-  readonly dbSizeInUseBytes: number;
   readonly isLearner: boolean;
 }
 
@@ -36,8 +33,8 @@ export interface ServingNode {
   barrier(limits: CallLimits): Promise<void>;
   /** Local, at the newest applied state. */
   range(request: RangeRequest): Promise<RangeResponse>;
-  /** Returns when the rows that this compaction drops are gone from this member. */
-  compactionDone(revision: number, limits: CallLimits): Promise<void>;
+  /** Returns when the rows that applied compactions drop are gone from this member. */
+  compactionDone(limits: CallLimits): Promise<void>;
   status(): ServingStatus;
   header(revision: number): ResponseHeader;
 }

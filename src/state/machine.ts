@@ -24,9 +24,9 @@ import type { LeaseExpire, MemberAttributes } from "../proto/keelson/command.ts"
 import type { StateStore } from "../store/state-store.ts";
 import { decodeCommand } from "./command.ts";
 import type { CommandRequest, MachineEntry } from "./command.ts";
-import { leaseTtlSecondsMax } from "./lease.ts";
-import type { Leases } from "./lease.ts";
-import type { Members } from "./members.ts";
+import { Leases, leaseTtlSecondsMax } from "./lease.ts";
+import { Members } from "./members.ts";
+import type { BootstrapMember } from "./members.ts";
 import type { Mvcc } from "./mvcc.ts";
 import type { AppliedEntry, Outcome, RevisionEvents } from "./outcome.ts";
 import { checkTxn, planTxn, readTxn, runTxn } from "./txn.ts";
@@ -41,6 +41,27 @@ const nothing: Result = { outcome: { type: "none" }, events: null };
 
 function refused(code: ErrorCode): Result {
   return { outcome: { type: "error", code }, events: null };
+}
+
+/** What opening the store found: see server/open-state.ts. */
+export interface StateRows {
+  readonly store: StateStore;
+  readonly mvcc: Mvcc;
+  readonly leaseRows: readonly Uint8Array[];
+  readonly memberRows: readonly Uint8Array[];
+}
+
+/** The machine as of the store's applied record: an empty store gives a new one. */
+export function restoreMachine(
+  { store, mvcc, leaseRows, memberRows }: StateRows,
+  bootstrap: readonly BootstrapMember[],
+): Machine {
+  const leases = new Leases({ store });
+  for (const row of leaseRows) leases.restore(row);
+  mvcc.eachLeased((key, lease) => leases.attach(lease, key));
+  const members = new Members({ store }, bootstrap);
+  for (const row of memberRows) members.restore(row);
+  return new Machine({ store, mvcc, leases, members });
 }
 
 export class Machine {
