@@ -1,5 +1,6 @@
 // The process's options: made once from the flags, checked against each other, frozen. Units are
 // in the names. The loop's own limits (ticks, bytes, queues) are in node-options.ts.
+import type { InitialMember } from "./bootstrap.ts";
 import { StartError } from "./start-error.ts";
 import type { FlagSet } from "./flag-sources.ts";
 import { featureError, urlFault } from "./flag-sources.ts";
@@ -9,12 +10,6 @@ export interface ListenAddress {
   readonly url: string;
   readonly host: string;
   readonly port: number;
-}
-
-/** A member of --initial-cluster. */
-export interface InitialMember {
-  readonly name: string;
-  readonly peerUrls: readonly string[];
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -44,13 +39,10 @@ export interface ServeOptions {
   readonly keepaliveIntervalMs: number;
   readonly keepaliveTimeoutMs: number;
   readonly watchProgressMs: number;
-  readonly warnApplyMs: number;
-  readonly warnRequestMs: number;
   readonly hasGateway: boolean;
   /** "*": any. */
   readonly corsOrigins: readonly string[];
   readonly hostWhitelist: readonly string[];
-  readonly hasExtensiveMetrics: boolean;
   readonly logLevel: LogLevel;
   readonly logOutputs: readonly string[];
 }
@@ -113,6 +105,14 @@ function within(flags: FlagSet, name: string, low: number, high: number): number
     throw new StartError(`--${name}=${value} is out of range; give ${low} to ${high}`);
   }
   return value;
+}
+
+function atLeast(flags: FlagSet, name: string, lowMs: number): number {
+  const valueMs = flags.durationMs(name);
+  if (valueMs < lowMs) {
+    throw new StartError(`--${name}=${flags.text(name)} is too short; give ${lowMs}ms or more`);
+  }
+  return valueMs;
 }
 
 function checkTiming(heartbeatMs: number, electionMs: number): void {
@@ -179,16 +179,13 @@ export function serveOptions(flags: FlagSet): ServeOptions {
     // Above 64 MiB one request would hold up consensus for longer than a heartbeat.
     requestBytesMax: within(flags, "max-request-bytes", 1, 64 * 1024 * 1024),
     concurrentStreamsMax: within(flags, "max-concurrent-streams", 1, 4_294_967_295),
-    keepaliveMinMs: flags.durationMs("grpc-keepalive-min-time"),
-    keepaliveIntervalMs: flags.durationMs("grpc-keepalive-interval"),
-    keepaliveTimeoutMs: flags.durationMs("grpc-keepalive-timeout"),
-    watchProgressMs: flags.durationMs("watch-progress-notify-interval"),
-    warnApplyMs: flags.durationMs("warning-apply-duration"),
-    warnRequestMs: flags.durationMs("warning-unary-request-duration"),
+    keepaliveMinMs: atLeast(flags, "grpc-keepalive-min-time", 0),
+    keepaliveIntervalMs: atLeast(flags, "grpc-keepalive-interval", 0),
+    keepaliveTimeoutMs: atLeast(flags, "grpc-keepalive-timeout", 1),
+    watchProgressMs: atLeast(flags, "watch-progress-notify-interval", 100),
     hasGateway: flags.bool("enable-grpc-gateway"),
     corsOrigins: flags.list("cors"),
     hostWhitelist: flags.list("host-whitelist"),
-    hasExtensiveMetrics: oneOf(flags, "metrics", ["basic", "extensive"]) === "extensive",
     logLevel: logLevel(flags),
     logOutputs: flags.list("log-outputs"),
   });
