@@ -31,7 +31,11 @@ export interface RaftConfig {
 export interface RaftRestored {
   readonly hardState: HardState;
   readonly configuration: Configuration;
-  /** Newest part of the log, contiguous, within tailBytesMax; may be empty for an empty log. */
+  /**
+   * Newest part of the log, contiguous, about tailBytesMax of it; empty only for an empty log. It
+   * reaches down to the commit index (or applied, if higher) whatever that takes: entries that may
+   * yet be replaced are compared in memory.
+   */
   readonly tail: readonly Entry[];
   /** Term of the entry before the tail; 0 when the tail starts at 1. */
   readonly termBeforeTail: number;

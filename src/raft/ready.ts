@@ -1,7 +1,8 @@
 // Ready: everything the core wants done since the last one. The loop carries it out in this order:
 // 1 `messages` leave at once; 2 `append` goes to the log as one durable write; 3 when that write is
 // synced, `messagesAfterSync` leave and the loop calls raft.synced(ready.sync); 4 `committed`
-// entries are applied in order; 5 confirmed reads are served once applied reaches their index.
+// entries are applied in order, and the loop calls raft.applied: no more come before; 5 confirmed
+// reads are served once applied reaches their index.
 import type { Entry, HardState } from "./entry.ts";
 import type { Index, MemberId, Term } from "../base/ids.ts";
 import type { Message } from "./message.ts";
@@ -35,8 +36,9 @@ export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 export interface Ready {
   readonly messages: readonly Message[];
   readonly append: LogAppend | null;
-  /** Names this ready in raft.synced; strictly increasing. */
+  /** Names `append` in raft.synced; strictly increasing. 0 when append is null. */
   readonly sync: number;
+  /** None when append is null. */
   readonly messagesAfterSync: readonly Message[];
   /** Committed, and durable here. Each index exactly once, in order. */
   readonly committed: readonly Entry[];
