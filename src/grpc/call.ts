@@ -35,13 +35,39 @@ export interface CallDeps {
 /** Up to this size a copy is cheaper than a second write. */
 const copyBytesMax = 16_384;
 
+/** An AbortController costs a call as much as all else of ours together (5 µs with its garbage),
+ * and most handlers never look: it is made when the signal is first asked for. */
+class LazyContext implements CallContext {
+  readonly deadline: number;
+  readonly metadata: ReadonlyMap<string, string>;
+  #controller: AbortController | null = null;
+  #reason: RequestError | null = null;
+
+  constructor({ deadline, metadata }: CallHead) {
+    this.deadline = deadline;
+    this.metadata = metadata;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#reason !== null) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: RequestError): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
 export class Call {
   readonly path: string;
   readonly stream: ServerHttp2Stream;
   readonly ledger: ConnectionLedger;
-  readonly context: CallContext;
+  readonly context: LazyContext;
   readonly #deps: CallDeps;
-  readonly #controller = new AbortController();
   readonly #deadlineTimer: Timer | null;
   #isOver = false;
   /** Set by us before a reset, so that it is not held against the client. */
@@ -56,11 +82,7 @@ export class Call {
     this.ledger = ledger;
     this.stream = stream;
     this.path = head.path;
-    this.context = {
-      deadline: head.deadline,
-      signal: this.#controller.signal,
-      metadata: head.metadata,
-    };
+    this.context = new LazyContext(head);
     this.#deadlineTimer =
       head.deadline === Infinity
         ? null
@@ -163,13 +185,16 @@ export class Call {
     this.#isOver = true;
     this.#deadlineTimer?.cancel();
     this.#deps.observer.finished(this.path, refusal?.status ?? grpcStatus.ok);
-    if (refusal !== null) this.#controller.abort(refusal);
+    if (refusal !== null) this.context.abort(refusal);
   }
 
   #closed(): void {
     if (!this.#isOver) this.#finish(RequestError.of("contextCanceled"));
     if (this.#unreadBytes > 0) this.ledger.unread(-this.#unreadBytes);
-    if (this.stream.aborted && !this.#isCut) this.ledger.reset();
+    this.ledger.closed(this.stream.aborted && !this.#isCut);
+    // Node's handle keeps a closed stream until the next full collection, and the listeners would
+    // keep this call with it: a quarter of the time of a call was collecting those.
+    this.stream.removeAllListeners();
   }
 
   /** A client that is still sending is told, without blame, that nobody listens. */

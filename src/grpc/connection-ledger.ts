@@ -22,6 +22,7 @@ export class ConnectionLedger {
   readonly #pings: PingPolice;
   readonly #resets: RateBudget;
   readonly #idleFrames: RateBudget;
+  #openStreamCount = 0;
   #unfinishedBytes = 0;
   #unreadBytes = 0;
   readonly #waiting = new Set<WaitingCall>();
@@ -36,19 +37,25 @@ export class ConnectionLedger {
     this.#idleFrames = new RateBudget(limits.idleFrameBurstMax, limits.idleFramesPerSecondMax, now);
   }
 
-  pinged(hasOpenCalls: boolean): void {
+  opened(): void {
+    this.#openStreamCount += 1;
+  }
+
+  /** A stream closed; `isReset`: the client reset it before it was over. */
+  closed(isReset: boolean): void {
+    this.#openStreamCount -= 1;
+    if (isReset && !this.#resets.maybeSpend(this.#clock.now())) this.#expel("too_many_resets");
+  }
+
+  pinged(): void {
+    const isAllowed = this.#pings.maybeAllow(this.#clock.now(), this.#openStreamCount > 0);
     // The text is the protocol's: clients that see it slow down (gRFC A8).
-    if (!this.#pings.maybeAllow(this.#clock.now(), hasOpenCalls)) this.#expel("too_many_pings");
+    if (!isAllowed) this.#expel("too_many_pings");
   }
 
   /** We sent headers, a message or trailers. */
   responded(): void {
     this.#pings.forgive();
-  }
-
-  /** The client reset a stream that was not over. */
-  reset(): void {
-    if (!this.#resets.maybeSpend(this.#clock.now())) this.#expel("too_many_resets");
   }
 
   /** A frame that cost us work and brought nothing. */

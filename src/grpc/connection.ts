@@ -31,7 +31,6 @@ export class Connection {
   readonly #other: OtherStream | null;
   readonly #ledger: ConnectionLedger;
   readonly #streamingCalls = new Set<Call>();
-  #openStreamCount = 0;
   #handshakeTimer: Timer | null;
   #keepaliveTimer: Timer | null = null;
 
@@ -49,7 +48,7 @@ export class Connection {
     session.setLocalWindowSize(deps.limits.connectionWindowBytes);
     session.on("stream", this.#stream);
     session.on("remoteSettings", () => this.#settings());
-    session.on("ping", () => this.#ledger.pinged(this.#openStreamCount > 0));
+    session.on("ping", () => this.#ledger.pinged());
     session.on("error", (error) => {
       deps.logger.debug({ error, remote: session.socket?.remoteAddress }, "connection failed");
     });
@@ -76,14 +75,9 @@ export class Connection {
     _flags: number,
     rawHeaders: RawHeaders,
   ): void => {
-    this.#openStreamCount += 1;
-    stream.on("close", () => {
-      this.#openStreamCount -= 1;
-    });
+    this.#ledger.opened();
     if (this.#other !== null && !isGrpc(headers["content-type"])) {
-      stream.on("close", () => {
-        if (stream.aborted) this.#ledger.reset();
-      });
+      stream.on("close", () => this.#ledger.closed(stream.aborted));
       this.#other(stream, headers);
       return;
     }
@@ -98,7 +92,7 @@ export class Connection {
       serveUnary(this.#deps, call, head.method);
     } else {
       this.#streamingCalls.add(call);
-      stream.on("close", () => this.#streamingCalls.delete(call));
+      stream.once("close", () => this.#streamingCalls.delete(call));
       serveStream(this.#deps, call, head.method);
     }
   };
@@ -107,9 +101,7 @@ export class Connection {
   #refuse(stream: ServerHttp2Stream, { httpStatus, refusal }: HeadRefusal): void {
     stream.on("error", () => {});
     let isOurs = false;
-    stream.on("close", () => {
-      if (stream.aborted && !isOurs) this.#ledger.reset();
-    });
+    stream.on("close", () => this.#ledger.closed(stream.aborted && !isOurs));
     if (stream.destroyed || stream.closed) return;
     this.#ledger.responded();
     stream.respond(

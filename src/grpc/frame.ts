@@ -9,11 +9,12 @@ import { grpcStatus, RequestError } from "../base/errors.ts";
 export const frameHeadBytes = 5;
 /** First allocation for a split message; it doubles from here. */
 const holdBytesMin = 1_024;
+const nothing = Buffer.alloc(0);
 
 export class FrameDecoder {
   readonly #messageBytesMax: number;
   /** The start of an unfinished frame, `#heldBytes` long; empty between frames. */
-  #hold: Buffer = Buffer.alloc(0);
+  #hold: Buffer = nothing;
   #heldBytes = 0;
 
   constructor(messageBytesMax: number) {
@@ -36,7 +37,7 @@ export class FrameDecoder {
       at = this.#holdUpTo(frameBytes, chunk, at);
       if (this.#heldBytes < frameBytes) return;
       const message = this.#hold.subarray(frameHeadBytes, frameBytes);
-      this.#hold = Buffer.alloc(0);
+      this.#hold = nothing;
       this.#heldBytes = 0;
       take(message);
     }
