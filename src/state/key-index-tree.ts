@@ -81,10 +81,7 @@ export class TreeKeyIndex implements KeyIndex {
   }
 
   scanAt(interval: Interval, revision: Revision, visit: PastVisit): void {
-    this.#tree.scan(interval, (record) => {
-      const at = record.at(revision);
-      return at === undefined || visit(record.key, at);
-    });
+    this.#tree.scan(interval, (record) => visit(record.key, record.at(revision)));
   }
 
   compact(slice: CompactionSlice, forgotten: (at: RevisionRef) => void): Uint8Array | null {

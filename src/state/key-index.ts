@@ -27,7 +27,8 @@ export interface RevisionRef {
 
 /** Called in key order with what is only valid during the call; false: stop. */
 export type LiveVisit = (key: Uint8Array, meta: KeyMeta) => boolean;
-export type PastVisit = (key: Uint8Array, at: RevisionRef) => boolean;
+/** Called for keys not live at the revision too (undefined), so that a walk can be bounded. */
+export type PastVisit = (key: Uint8Array, at: RevisionRef | undefined) => boolean;
 
 /** One step of removing old revisions: at most about `revisionsMax` of them, from key `from` on. */
 export interface CompactionSlice {

@@ -17,7 +17,8 @@ export function isPlainRange(request: RangeRequest): boolean {
   return !hasFilter(request) && isKeyOrder(request);
 }
 
-function isKeyOrder({ sortOrder, sortTarget }: RangeRequest): boolean {
+/** Answers come in the order in which keys are found. */
+export function isKeyOrder({ sortOrder, sortTarget }: RangeRequest): boolean {
   return sortTarget === SortTarget.KEY && sortOrder !== SortOrder.DESCEND;
 }
 

@@ -98,6 +98,7 @@ export class MvccReader {
     const kvs: KeyValue[] = [];
     let count = 0;
     this.#index.scanAt(interval, revision, (_key, at) => {
+      if (at === undefined) return true;
       count++;
       if (isPlain && kvs.length >= limit) return true;
       const pair = this.history(at);

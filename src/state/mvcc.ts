@@ -17,7 +17,7 @@ import { noLease } from "../base/ids.ts";
 import type { RangeRequest, RangeResponse } from "../proto/etcdserverpb/kv.ts";
 import type { KeyValue } from "../proto/mvccpb/kv.ts";
 import type { Applied, StateStore } from "../store/state-store.ts";
-import type { KeyIndex, KeyMeta } from "./key-index.ts";
+import type { KeyIndex, KeyMeta, RevisionRef } from "./key-index.ts";
 import { OpenChanges } from "./mvcc-changes.ts";
 import type { Changes } from "./mvcc-changes.ts";
 import { everyKey } from "./mvcc-interval.ts";
@@ -138,8 +138,13 @@ export class Mvcc {
   }
 
   /** The index, for reads in slices (server/range.ts); never written through. */
-  index(): Pick<KeyIndex, "count" | "countAt" | "scan" | "scanAt"> {
+  index(): Pick<KeyIndex, "count" | "scanAt"> {
     return this.#index;
+  }
+
+  /** The pair put at a place that the index gave, not compacted since. */
+  pairAt(at: RevisionRef): KeyValue {
+    return this.#reader.history(at);
   }
 
   /** Moves the floor; null: moved. */

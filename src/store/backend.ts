@@ -2,6 +2,11 @@
 // (test/contract/backend.ts): LevelDB and memory. A cache of the log, never the truth (L1): damage
 // is answered by wiping it and replaying the log, never by repair (L6).
 
+/** Thrown by reads: the files do not hold together. Other errors are the disk's or ours. */
+export class BackendDamageError extends Error {
+  override readonly name = "BackendDamageError";
+}
+
 export interface BackendPut {
   readonly type: "put";
   readonly key: Uint8Array;

@@ -19,6 +19,7 @@
 // their CRCs in the applied record.
 import { crc32 } from "node:zlib";
 import { assert, AssertionError } from "../base/assert.ts";
+import { BackendDamageError } from "./backend.ts";
 import type { Backend, BackendOperation, BackendRow, BackendSnapshot } from "./backend.ts";
 import { openJournal } from "./journal.ts";
 import type { Journal } from "./journal.ts";
@@ -41,7 +42,7 @@ import type { AppliedRecord } from "./layout.ts";
 import { findRow, Layer, mergeLayers, textOf } from "./overlay.ts";
 import type { OverlayValue } from "./overlay.ts";
 import { packedBytes, RowPacker } from "./row-packer.ts";
-import { scanRows } from "./scan.ts";
+import { scanPages } from "./scan.ts";
 import type { Applied, StateStore } from "./state-store.ts";
 import { LayeredView } from "./store-view.ts";
 import type { StoreView } from "./store-view.ts";
@@ -203,8 +204,8 @@ export class CheckedStore implements StateStore {
     try {
       value = this.#backend.getSync(storageKey);
     } catch (error) {
-      // The backend's read errors: LevelDB found its files damaged, or could not read them.
-      this.damaged(`a row cannot be read: ${String(error)}`);
+      if (!(error instanceof BackendDamageError)) throw error;
+      this.damaged(error.message);
     }
     if (value === undefined) return undefined;
     return (
@@ -328,11 +329,13 @@ async function openSummedRows(
   const rows: BackendRow[] = [];
   let sum = 0;
   for (const prefix of prefixes) {
-    for await (const { key, value } of scanRows(snapshot, prefixRange(prefix))) {
-      const payload = openEnvelope(key, value);
-      if (payload === undefined) return `the row ${textOf(key)} fails its checksum`;
-      sum = (sum + envelopeCrc(value)) >>> 0;
-      rows.push({ key, value: payload });
+    for await (const page of scanPages(snapshot, prefixRange(prefix))) {
+      for (const { key, value } of page) {
+        const payload = openEnvelope(key, value);
+        if (payload === undefined) return `the row ${textOf(key)} fails its checksum`;
+        sum = (sum + envelopeCrc(value)) >>> 0;
+        rows.push({ key, value: payload });
+      }
     }
   }
   if (rows.length !== record.summed.count || sum !== record.summed.sum) {

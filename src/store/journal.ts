@@ -13,7 +13,7 @@ import {
   prefixRange,
 } from "./layout.ts";
 import type { AppliedRecord, JournalRow } from "./layout.ts";
-import { scanRows } from "./scan.ts";
+import { scanPages } from "./scan.ts";
 
 export class Journal {
   /** Rows of batches with fewer newer bytes than this are kept. */
@@ -67,18 +67,19 @@ export async function openJournal(
   const journal = new Journal(spanBytes, record.batchFirst);
   let batch = record.batchFirst - 1;
   let before: JournalRow | null = null;
-  for await (const { key, value } of scanRows(snapshot, prefixRange(journalPrefix))) {
-    batch++;
-    const expected = journalKey(batch);
-    if (Buffer.compare(key, expected) !== 0) return `the journal lacks batch ${batch}`;
-    const payload = openEnvelope(key, value);
-    if (payload === undefined) return `journal row ${batch} is damaged`;
-    const row = decodeJournalRow(payload);
-    if (before !== null && (row.first !== before.last + 1 || row.chainBefore !== before.chain)) {
-      return `journal row ${batch} does not follow the one before`;
+  for await (const page of scanPages(snapshot, prefixRange(journalPrefix))) {
+    for (const { key, value } of page) {
+      batch++;
+      if (Buffer.compare(key, journalKey(batch)) !== 0) return `the journal lacks batch ${batch}`;
+      const payload = openEnvelope(key, value);
+      if (payload === undefined) return `journal row ${batch} is damaged`;
+      const row = decodeJournalRow(payload);
+      if (before !== null && !follows(row, before)) {
+        return `journal row ${batch} does not follow the one before`;
+      }
+      journal.restore(row.bytes);
+      before = row;
     }
-    journal.restore(row.bytes);
-    before = row;
   }
   if (batch !== record.batch) return `the journal ends at batch ${batch}, not ${record.batch}`;
   const last = before ?? { last: 0, chain: 0 };
@@ -86,4 +87,8 @@ export async function openJournal(
     return "the journal does not end at the applied index";
   }
   return journal;
+}
+
+function follows(row: JournalRow, before: JournalRow): boolean {
+  return row.first === before.last + 1 && row.chainBefore === before.chain;
 }

@@ -11,6 +11,7 @@ import { Level } from "level";
 import { writeFileSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { BackendDamageError } from "./backend.ts";
 import type {
   Backend,
   BackendOpening,
@@ -63,11 +64,9 @@ export class LeveldbPlace implements BackendPlace {
     } catch (error) {
       // Of open() only: what is wrong with the content is damage, the rest (lock, permission,
       // disk full) is for the operator.
-      const cause = error instanceof Error ? error.cause : undefined;
-      if (codeOf(cause) === "LEVEL_CORRUPTION") {
-        return { type: "damaged", reason: `LevelDB does not open: ${String(cause)}` };
-      }
-      throw error;
+      const cause = damageOr(error instanceof Error ? error.cause : error);
+      if (!(cause instanceof BackendDamageError)) throw error;
+      return { type: "damaged", reason: `LevelDB does not open: ${cause.message}` };
     }
     const after = await damageOfLog(this.#directory);
     if (after !== null) {
@@ -84,6 +83,13 @@ export class LeveldbPlace implements BackendPlace {
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
+}
+
+/** LevelDB's complaints about its files, as the contract names them; other errors unchanged. */
+function damageOr(error: unknown): unknown {
+  return error instanceof Error && codeOf(error) === "LEVEL_CORRUPTION"
+    ? new BackendDamageError(error.message, { cause: error })
+    : error;
 }
 
 /** Found before LevelDB is let near the files; null: nothing. */
@@ -122,7 +128,11 @@ class LeveldbBackend implements Backend {
   }
 
   getSync(key: Uint8Array): Uint8Array | undefined {
-    return this.#level.getSync(key);
+    try {
+      return this.#level.getSync(key);
+    } catch (error) {
+      throw damageOr(error);
+    }
   }
 
   async write(
@@ -178,6 +188,8 @@ class LeveldbSnapshot implements BackendSnapshot {
     try {
       const entries = await iterator.nextv(limits.rowsMax);
       return entries.map(([key, value]) => ({ key, value }));
+    } catch (error) {
+      throw damageOr(error);
     } finally {
       await iterator.close();
     }

@@ -3,16 +3,16 @@ import type { BackendRow, BackendSnapshot, KeyRange, RowLimits } from "./backend
 
 export const scanLimits: RowLimits = { rowsMax: 1000, bytesMax: 1024 * 1024 };
 
-export async function* scanRows(
+export async function* scanPages(
   snapshot: BackendSnapshot,
   range: KeyRange,
-): AsyncGenerator<BackendRow> {
+): AsyncGenerator<BackendRow[]> {
   let { first } = range;
   for (;;) {
     const rows = await snapshot.rows({ first, end: range.end }, scanLimits);
-    yield* rows;
     const last = rows.at(-1);
     if (last === undefined) return;
+    yield rows;
     first = keyBehind(last.key);
   }
 }

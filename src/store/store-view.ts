@@ -1,6 +1,7 @@
 // The store at one moment: the overlay's layers as they were, over a snapshot of the backend. What
 // is written later is invisible. Holds LevelDB's files and the layers in memory: must be closed.
 import { assert } from "../base/assert.ts";
+import { BackendDamageError } from "./backend.ts";
 import type { BackendRow, BackendSnapshot, KeyRange, RowLimits } from "./backend.ts";
 import { openEnvelope } from "./layout.ts";
 import { bytesOf, findRow, overlayKeys, textOf } from "./overlay.ts";
@@ -36,7 +37,7 @@ export class LayeredView implements StoreView {
     assert(this.#isOpen, "read from a closed view");
     let { first } = range;
     for (;;) {
-      const below = await this.#snapshot.rows({ first, end: range.end }, limits);
+      const below = await this.#rowsBelow({ first, end: range.end }, limits);
       const last = below.at(-1);
       // The overlay's rows up to where the backend's are known.
       const end = last === undefined ? range.end : keyBehind(last.key);
@@ -51,6 +52,15 @@ export class LayeredView implements StoreView {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     await this.#snapshot.close();
+  }
+
+  async #rowsBelow(range: KeyRange, limits: RowLimits): Promise<BackendRow[]> {
+    try {
+      return await this.#snapshot.rows(range, limits);
+    } catch (error) {
+      if (!(error instanceof BackendDamageError)) throw error;
+      return this.#damaged(error.message);
+    }
   }
 
   #merge(below: readonly BackendRow[], range: KeyRange, limits: RowLimits): BackendRow[] {
