@@ -101,6 +101,7 @@ export class CatchUp {
   stop(): void {
     this.#isStopped = true;
     this.#ready.clear();
+    void this.#releaseView();
   }
 
   #schedule(): void {
@@ -125,6 +126,7 @@ export class CatchUp {
       if (noticesLeft === 0) break;
     }
     this.#isRunning = false;
+    void this.#releaseView();
     this.#schedule();
   }
 
@@ -155,6 +157,7 @@ export class CatchUp {
       void this.#serveFromStore(group);
       return;
     }
+    void this.#releaseView();
     const batch = this.#recentBatch(first);
     this.#serve(group, batch);
     for (const revision of batch) this.#recent.measure(revision);
@@ -172,6 +175,15 @@ export class CatchUp {
     }
     this.#serve(group, batch.map(encodedRevision));
     this.#endRound(group);
+  }
+
+  /** Only scans that follow one another share a view. */
+  async #releaseView(): Promise<void> {
+    try {
+      await this.#history.release();
+    } catch (error) {
+      if (!this.#isStopped) throw error;
+    }
   }
 
   #endRound(group: Group): void {

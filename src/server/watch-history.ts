@@ -2,6 +2,9 @@
 // writes and compactions that go on meanwhile change nothing in what is read. Reading is bounded
 // by revisions and bytes; only one revision, if it is larger than that, is read in one piece,
 // because a watcher gets it in one piece.
+//
+// A view costs the store a layer, and holds memory and files while it is open: it serves a limited
+// number of scans, and none is held when nothing is left to scan. One scan at a time.
 import { assert } from "../base/assert.ts";
 import type { Revision } from "../base/ids.ts";
 import { Event_EventType } from "../proto/mvccpb/kv.ts";
@@ -13,13 +16,7 @@ import {
   parseHistoryRowKey,
 } from "../state/mvcc-row.ts";
 import type { RevisionEvents } from "../state/outcome.ts";
-import type { BackendRow, KeyRange } from "../store/backend.ts";
-
-/** One moment of the store, overlay included. */
-export interface HistoryView {
-  rows(range: KeyRange, limits: { rowsMax: number; bytesMax: number }): Promise<BackendRow[]>;
-  close(): Promise<void>;
-}
+import type { StoreView } from "../store/store-view.ts";
 
 /** The revisions and past values of the key space, as the state machine answers them at once. */
 export interface RevisionReader {
@@ -36,12 +33,21 @@ export interface ScanLimits {
 
 // Rows fetched at a time; the bytes bound is the one that counts.
 const rowsMax = 1024;
+const scansPerViewMax = 32;
+
+interface PinnedView {
+  readonly view: StoreView;
+  /** The store's revision when it was pinned. */
+  readonly revision: Revision;
+  scansLeft: number;
+}
 
 export class WatchHistory {
   readonly #reader: RevisionReader;
-  readonly #store: { pin(): HistoryView };
+  readonly #store: { pin(): StoreView };
+  #pinned: PinnedView | null = null;
 
-  constructor({ reader, store }: { reader: RevisionReader; store: { pin(): HistoryView } }) {
+  constructor({ reader, store }: { reader: RevisionReader; store: { pin(): StoreView } }) {
     this.#reader = reader;
     this.#store = store;
   }
@@ -57,23 +63,37 @@ export class WatchHistory {
   readonly readAt = (key: Uint8Array, at: Revision): KeyValue | undefined =>
     this.#reader.read(key, at);
 
-  /** The whole revisions from `first` on, one at least and none above `last`, as of the moment of
-   * the call. `first` is neither compacted nor above the store's revision. */
+  /** The whole revisions from `first` on: one at least, and none above `last`, which is published.
+   * `first` is not compacted. */
   async scan(first: Revision, last: Revision, limits: ScanLimits): Promise<RevisionEvents[]> {
     assert(first >= this.#reader.compactRevision(), "a scan starts below the compact revision");
     assert(first <= last, "a scan without revisions");
-    const end = Math.min(last, first + limits.revisionsMax - 1) + 1;
-    const view = this.#store.pin();
-    try {
-      return await readRevisions(view, first, end, limits.bytesMax);
-    } finally {
-      await view.close();
-    }
+    if (this.#pinned !== null && !isOfUse(this.#pinned, first)) await this.release();
+    this.#pinned ??= {
+      view: this.#store.pin(),
+      revision: this.#reader.revision(),
+      scansLeft: scansPerViewMax,
+    };
+    this.#pinned.scansLeft -= 1;
+    const { view, revision } = this.#pinned;
+    const end = Math.min(last, revision, first + limits.revisionsMax - 1) + 1;
+    return readRevisions(view, first, end, limits.bytesMax);
+  }
+
+  /** No scan is to follow soon. */
+  async release(): Promise<void> {
+    const pinned = this.#pinned;
+    this.#pinned = null;
+    await pinned?.view.close();
   }
 }
 
+function isOfUse({ revision, scansLeft }: PinnedView, first: Revision): boolean {
+  return scansLeft > 0 && first <= revision;
+}
+
 async function readRevisions(
-  view: HistoryView,
+  view: StoreView,
   first: Revision,
   end: Revision,
   bytesMax: number,
