@@ -76,10 +76,4 @@ export class Applier {
     });
     return this.#flushing;
   }
-
-  /** Everything applied so far is in LevelDB. */
-  async flushAll(): Promise<void> {
-    if (this.#flushing !== null) await this.#flushing;
-    await this.flush();
-  }
 }

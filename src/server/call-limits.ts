@@ -1,5 +1,5 @@
-// How long a caller waits, and what a call knows of the cluster when it has to end: shared by
-// proposals, reads and leases.
+// How long a caller waits, and what a call that ends too early can say of the leadership: shared
+// by proposals, reads, leases and compaction.
 import type { MemberId, Term } from "../base/ids.ts";
 
 export interface CallLimits {
@@ -9,7 +9,7 @@ export interface CallLimits {
   readonly signal: AbortSignal;
 }
 
-/** The leadership as this member sees it after the last turn. */
+/** The leadership as this member sees it. */
 export interface LeaderView {
   readonly term: Term;
   readonly leader: MemberId | null;

@@ -19,7 +19,7 @@ import type { LeaseForwarding, Transport } from "../peer/transport.ts";
 import { Command } from "../proto/keelson/command.ts";
 import type { Leases } from "../state/lease.ts";
 import type { Outcome } from "../state/outcome.ts";
-import type { CallLimits, LeaderView } from "./call-limits.ts";
+import type { CallLimits } from "./call-limits.ts";
 import { LeaseDeadlines } from "./lease-deadlines.ts";
 import type { NodeOptions } from "./node-options.ts";
 import type { Proposals } from "./proposals.ts";
@@ -75,7 +75,7 @@ export class LeaseKeeper implements LeaseForwarding {
   }
 
   /** After each turn, before anything that waited for it goes on. */
-  observe({ leader, term }: LeaderView): void {
+  observe(leader: MemberId | null, term: Term): void {
     this.#leader = leader;
     if (leader !== this.#deps.self) this.#leadership = null;
     else if (this.#leadership?.term !== term) this.#promote(term);

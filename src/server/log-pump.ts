@@ -4,7 +4,7 @@
 // read error is damage, and ends the process.
 import type { Entry } from "../raft/entry.ts";
 import type { Message } from "../raft/message.ts";
-import type { EntriesWanted, Ready } from "../raft/ready.ts";
+import type { EntriesWanted, LogAppend, Ready } from "../raft/ready.ts";
 import type { Log } from "../wal/log.ts";
 
 export interface Synced {
@@ -36,13 +36,9 @@ export class LogPump {
     this.#fatal = deps.fatal;
   }
 
-  write({ append, sync, messagesAfterSync }: Ready): void {
-    const write: Write = { sync, messages: messagesAfterSync, isDurable: append === null };
+  write(append: LogAppend, { sync, messagesAfterSync }: Ready): void {
+    const write: Write = { sync, messages: messagesAfterSync, isDurable: false };
     this.#writes.push(write);
-    if (append === null) {
-      if (this.#writes.length === 1) this.#wake();
-      return;
-    }
     this.#log.append(append).then(() => {
       write.isDurable = true;
       this.#wake();

@@ -45,8 +45,6 @@ export interface NodeOptions extends NodeSettings {
   readonly compactRowsPerSlice: number;
   /** A sync that takes longer ends the process: a hung disk does not come back (D12). */
   readonly diskHangMs: number;
-  /** A reset connection to the leader counts as leader lost after 0 .. this (R1). */
-  readonly leaderLostJitterMsMax: number;
   readonly leaseCheckMs: number;
   /** Leases in one expiry proposal, and the most proposed at one check (as etcd). */
   readonly leaseExpiriesPerCheck: number;
@@ -83,7 +81,6 @@ export function nodeOptions(settings: NodeSettings): NodeOptions {
     overlayBytesMax: 32 << 20,
     compactRowsPerSlice: 500,
     diskHangMs: 60_000,
-    leaderLostJitterMsMax: 50,
     leaseCheckMs: 500,
     leaseExpiriesPerCheck: 500,
     leaseExpiriesInFlightMax: 8000,

@@ -19,7 +19,6 @@ import type { ErrorCode } from "../base/errors.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { ClusterId, Index, MemberId, Revision, Term } from "../base/ids.ts";
 import type { Logger } from "../base/logger.ts";
-import { Prng } from "../base/prng.ts";
 import type { Transport, TransportReceiver } from "../peer/transport.ts";
 import type { RangeRequest, RangeResponse } from "../proto/etcdserverpb/kv.ts";
 import type { ResponseHeader } from "../proto/etcdserverpb/header.ts";
@@ -36,7 +35,6 @@ import { Compaction } from "./compaction.ts";
 import { DiskWatch } from "./disk-watch.ts";
 import type { DiskStall } from "./disk-watch.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
-import { LeaderLoss } from "./leader-loss.ts";
 import { LogPump } from "./log-pump.ts";
 import { Membership } from "./members.ts";
 import type { NodeOptions } from "./node-options.ts";
@@ -74,8 +72,6 @@ export interface NodeDeps {
   readonly fatal: (error: unknown) => void;
 }
 
-// Of the seed: keeps this use of chance apart from raft's.
-const jitterStream = 1;
 const neverAborted = new AbortController().signal;
 
 type NodeState = "new" | "running" | "stopping" | "stopped";
@@ -93,12 +89,13 @@ export class Node implements TransportReceiver {
   readonly #compaction: Compaction;
   readonly #membership: Membership;
   readonly #logPump: LogPump;
-  readonly #leaderLoss: LeaderLoss;
   readonly #diskWatch: DiskWatch;
   readonly #ticks: TickCounter;
   #state: NodeState = "new";
   /** Messages not yet stepped. At most inboxMessagesMax. */
   #inbox: Message[] = [];
+  /** Their connection was reset since the last turn. */
+  readonly #lostPeers = new Set<MemberId>();
   #isTurnDue = false;
   /** The transport runs. Not before what was known committed is applied again: the replicated
    * store ids must be known when peers introduce themselves. */
@@ -141,10 +138,6 @@ export class Node implements TransportReceiver {
     this.#compaction = new Compaction({ mvcc: machine.mvcc, clock }, options);
     this.#membership = new Membership({ members: machine.members, identity, logger }, options);
     this.#logPump = new LogPump({ log, wake, fatal: (error) => this.#fail(error) });
-    this.#leaderLoss = new LeaderLoss(
-      { clock, prng: new Prng(options.seed, jitterStream), wake },
-      options.leaderLostJitterMsMax,
-    );
     this.#diskWatch = new DiskWatch({ electionMs: options.electionMs, hangMs: options.diskHangMs });
     this.#sweptAt = clock.now();
     this.#ticks = new TickCounter(this.#sweptAt, {
@@ -177,7 +170,7 @@ export class Node implements TransportReceiver {
     this.#end();
     await this.#deps.transport.close();
     await this.#deps.log.close();
-    await this.#applier.flushAll();
+    await this.#deps.store.close();
   }
 
   /** `command` is an encoded keelson.Command without `proposal`. */
@@ -200,7 +193,8 @@ export class Node implements TransportReceiver {
 
   /** From the newest state applied here. */
   async range(request: RangeRequest): Promise<RangeResponse> {
-    const answer = await readRange(this.machine.mvcc, this.#deps.store, request);
+    const { store, clock } = this.#deps;
+    const answer = await readRange({ mvcc: this.machine.mvcc, store, clock }, request);
     if (typeof answer === "string") throw RequestError.of(answer);
     return answer;
   }
@@ -232,14 +226,14 @@ export class Node implements TransportReceiver {
   }
 
   receive(message: Message): void {
-    this.#leaderLoss.heard(message.from);
     if (this.#inbox.length >= this.#options.inboxMessagesMax) return;
     this.#inbox.push(message);
     this.#wake();
   }
 
   disconnected(peer: MemberId): void {
-    if (peer === this.#raftStatus.leader) this.#leaderLoss.disconnected(peer);
+    this.#lostPeers.add(peer);
+    this.#wake();
   }
 
   #wake(): void {
@@ -270,9 +264,10 @@ export class Node implements TransportReceiver {
 
   #takeMessages(): void {
     const messages = this.#inbox;
-    if (messages.length === 0) return;
-    this.#inbox = [];
+    if (messages.length > 0) this.#inbox = [];
     for (const message of messages) this.#raft.step(message);
+    for (const peer of this.#lostPeers) this.#raft.leaderDisconnected(peer);
+    this.#lostPeers.clear();
   }
 
   #takeDisk(): void {
@@ -290,7 +285,6 @@ export class Node implements TransportReceiver {
     const ticks = this.#ticks.take(now);
     if (ticks > 0) this.#watchDisk(ticks * this.#options.tickMs);
     for (let i = 0; i < ticks; i++) this.#raft.tick();
-    for (const peer of this.#leaderLoss.take()) this.#raft.leaderDisconnected(peer);
     this.leases.tick();
     if (now - this.#sweptAt < this.#options.sweepMs) return;
     this.#sweptAt = now;
@@ -309,18 +303,17 @@ export class Node implements TransportReceiver {
   }
 
   #sweep(): void {
-    const { leader, term } = this.#raftStatus;
+    const { leader, term, id } = this.#raftStatus;
     const reachable =
-      leader !== null &&
-      (leader === this.#raftStatus.id || this.#deps.transport.connected().includes(leader));
+      leader !== null && (leader === id || this.#deps.transport.connected().includes(leader));
     this.#proposals.sweep({ leader, term, reachable });
-    this.#reads.sweep({ leader, term, reachable });
+    this.#reads.sweep(leader !== null);
     this.#compaction.sweep();
   }
 
   #carryOut(ready: Ready): void {
     this.#send(ready.messages);
-    this.#logPump.write(ready);
+    if (ready.append !== null) this.#logPump.write(ready.append, ready);
     this.#logPump.load(ready.wanted);
     this.#applier.add(ready.committed);
     this.#reads.confirmed(ready.reads);
@@ -365,7 +358,7 @@ export class Node implements TransportReceiver {
     const before = this.#raftStatus;
     const after = this.#raft.status();
     this.#raftStatus = after;
-    this.leases.observe(after);
+    this.leases.observe(after.leader, after.term);
     if (before.leader !== after.leader || before.term !== after.term) {
       const { role, term, leader } = after;
       this.#deps.logger.info({ role, term, leader }, "leadership");
@@ -401,7 +394,6 @@ export class Node implements TransportReceiver {
   #end(): void {
     this.#state = "stopped";
     this.#tickTimer?.cancel();
-    this.#leaderLoss.stop();
     this.#proposals.stop();
     this.#reads.stop();
     this.leases.stop();

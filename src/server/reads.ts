@@ -14,7 +14,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Index } from "../base/ids.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { ReadConfirmed } from "../raft/ready.ts";
-import type { CallLimits, LeaderView } from "./call-limits.ts";
+import type { CallLimits } from "./call-limits.ts";
 import type { NodeOptions } from "./node-options.ts";
 
 interface Barrier {
@@ -113,9 +113,9 @@ export class Reads {
   }
 
   /** Ends what is late, and gives up rounds that were not answered in time. */
-  sweep(view: LeaderView): void {
+  sweep(hasLeader: boolean): void {
     const now = this.#clock.now();
-    const code = view.leader === null ? "noLeader" : "timeout";
+    const code = hasLeader ? "timeout" : "noLeader";
     for (const [request, round] of this.#rounds) {
       if (now - round.startedAt >= this.#options.readRetryMs) this.#gatherAgain(request);
       else round.barriers = this.#endLate(round.barriers, now, code);
