@@ -195,9 +195,22 @@ export class Raft {
         return true;
       case "preVoteResponse":
         // A grant speaks of the term asked for, which nobody has entered.
-        if (message.granted) return true;
+        return message.granted || this.#learnTerm(message);
+      case "appendResponse":
+      case "appendRejection":
+      case "heartbeatResponse":
+      case "voteResponse":
+      case "propose":
+      case "readIndex":
+      case "readIndexResponse":
+        return this.#learnTerm(message);
     }
-    // The rest only members send; a stranger does not move the term (I14).
+    return unreachable(message);
+  }
+
+  /** What only members send: a stranger does not move the term (I14). */
+  #learnTerm(message: Message): boolean {
+    const state = this.#state;
     if (!isMember(state, message.from)) return false;
     becomeFollower(state, message.term, null);
     return true;
