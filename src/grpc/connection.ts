@@ -134,6 +134,7 @@ export class Connection {
   /** Our own pings find clients that vanished without closing. */
   #scheduleKeepalive(): void {
     const { clock, limits } = this.#deps;
+    if (limits.keepaliveIntervalMs === 0) return;
     this.#keepaliveTimer = clock.after(limits.keepaliveIntervalMs, () => {
       this.#keepaliveTimer = clock.after(limits.keepaliveTimeoutMs, () => this.#session.destroy());
       if (this.#session.destroyed) return;

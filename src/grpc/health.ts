@@ -2,7 +2,9 @@
 // SERVING while the member can answer linearizable requests; NOT_SERVING without quorum and from
 // the start of a shutdown. Beyond etcd, whose answer never changes, so that a balancer that
 // checks health moves clients away. It does not decide: the source does.
+import { onlyRequest } from "../api/call.ts";
 import type { CallContext, Method, ResponseSink } from "../api/method.ts";
+import { malformed } from "../api/strict-fields.ts";
 import { grpcStatus, RequestError } from "../base/errors.ts";
 import {
   HealthCheckRequest,
@@ -28,7 +30,7 @@ export function healthMethods(source: HealthSource): readonly [path: string, met
       {
         kind: "unary",
         async handle(request) {
-          const { service } = decodeRequest(HealthCheckRequest, request);
+          const { service } = decode(HealthCheckRequest, request);
           if (service !== "") throw RequestError.worded(grpcStatus.notFound, "unknown service");
           return HealthCheckResponse.encode(current()).finish();
         },
@@ -39,7 +41,7 @@ export function healthMethods(source: HealthSource): readonly [path: string, met
       {
         kind: "unary",
         async handle(request) {
-          decodeRequest(HealthListRequest, request);
+          decode(HealthListRequest, request);
           return HealthListResponse.encode({ statuses: { "": current() } }).finish();
         },
       },
@@ -49,13 +51,9 @@ export function healthMethods(source: HealthSource): readonly [path: string, met
       {
         kind: "stream",
         async handle(requests, sink, context) {
-          for await (const request of requests) {
-            const { service } = decodeRequest(HealthCheckRequest, request);
-            if (service === "") await reportChanges(source, sink, context);
-            else await reportUnknown(sink, context);
-            return;
-          }
-          throw RequestError.worded(grpcStatus.internal, "request message is missing");
+          const { service } = decode(HealthCheckRequest, await onlyRequest(requests));
+          if (service === "") await reportChanges(source, sink, context);
+          else await reportUnknown(sink, context);
         },
       },
     ],
@@ -90,15 +88,11 @@ async function reportUnknown(sink: ResponseSink, { signal }: CallContext): Promi
   });
 }
 
-function decodeRequest<T>(type: { decode(bytes: Uint8Array): T }, bytes: Uint8Array): T {
+function decode<T>(type: { decode(bytes: Uint8Array): T }, bytes: Uint8Array): T {
   try {
     return type.decode(bytes);
-  } catch (cause) {
+  } catch (error) {
     // Generated decoders throw plain errors, and only for malformed bytes.
-    throw RequestError.worded(
-      grpcStatus.internal,
-      "grpc: error unmarshalling request: malformed protobuf",
-      cause,
-    );
+    throw malformed(String(error));
   }
 }

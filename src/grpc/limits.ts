@@ -45,7 +45,7 @@ export interface GrpcLimits {
   readonly pingStrikesMax: number;
   /** The client's first SETTINGS must arrive this soon. */
   readonly handshakeMs: number;
-  /** Our own pings, and how long the answer may take. */
+  /** Our own pings (0: none), and how long the answer may take. */
   readonly keepaliveIntervalMs: number;
   readonly keepaliveTimeoutMs: number;
   /** Node's own ceiling on the memory of one session, in MiB: a backstop, see below. */
