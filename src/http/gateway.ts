@@ -8,19 +8,18 @@ import type { MethodTable, ResponseSink, StreamMethod, UnaryMethod } from "../ap
 import { concatBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { httpStatusOf } from "../base/errors.ts";
-import type { Logger } from "../base/logger.ts";
 import { openCall } from "./call-context.ts";
 import { errorBody, gatewayHeaders, refusalOf, sendJson, streamErrorBody } from "./json-reply.ts";
+import type { FailureSinks } from "./json-reply.ts";
 import type { MethodSchema } from "./json-mapping.ts";
 import { JsonMapping } from "./json-mapping.ts";
 import type { BodyLimits } from "./request-body.ts";
 import { bodyText, bodyTexts } from "./request-body.ts";
 import { gatewayRoutes } from "./routes.ts";
 
-export interface GatewayCollaborators {
+export interface GatewayCollaborators extends FailureSinks {
   readonly methods: MethodTable;
   readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 /** Writes each response message as one line; the head leaves with the first. */
@@ -88,7 +87,7 @@ export class Gateway {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const { clock, logger } = this.#collaborators;
+    const { clock } = this.#collaborators;
     try {
       const text = await bodyText(request.raw, this.#limits, clock);
       const call = openCall(request.headers, reply.raw, clock);
@@ -99,7 +98,7 @@ export class Gateway {
         call.close();
       }
     } catch (failure) {
-      const refusal = refusalOf(failure, logger);
+      const refusal = refusalOf(failure, this.#collaborators);
       const status = httpStatusOf(refusal.status);
       // A body that was not read to its end cannot be followed by another request.
       if (!request.raw.complete) void reply.header("connection", "close");
@@ -116,7 +115,7 @@ export class Gateway {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<void> {
-    const { clock, logger } = this.#collaborators;
+    const { clock } = this.#collaborators;
     // The reply is written here line by line; fastify has no part in it.
     reply.hijack();
     const response = reply.raw;
@@ -131,7 +130,7 @@ export class Gateway {
       if (!response.headersSent) response.writeHead(200, gatewayHeaders);
       response.end();
     } catch (failure) {
-      const refusal = refusalOf(failure, logger);
+      const refusal = refusalOf(failure, this.#collaborators);
       if (!response.headersSent) {
         response.writeHead(httpStatusOf(refusal.status), gatewayHeaders);
       }

@@ -6,20 +6,19 @@ import type { IncomingMessage, RequestListener, Server } from "node:http";
 import type { FastifyInstance } from "fastify";
 import { fastify } from "fastify";
 import { RequestError, grpcStatus } from "../base/errors.ts";
-import type { Logger } from "../base/logger.ts";
 import { etcdClusterVersion, etcdVersion } from "../base/version.ts";
+import type { FailureSinks } from "./json-reply.ts";
 import { errorBody, refusalOf, sendJson } from "./json-reply.ts";
 import type { Gateway } from "./gateway.ts";
 import type { HealthCollaborators, HealthSource } from "./health.ts";
 import { getOnly, plainError, registerHealth } from "./health.ts";
 
-export interface HttpCollaborators {
+export interface HttpCollaborators extends FailureSinks {
   readonly health: HealthCollaborators;
   /** The page of /metrics. */
   readonly metrics: () => Promise<{ contentType: string; text: string }>;
   /** Null: no JSON under /v3. */
   readonly gateway: Gateway | null;
-  readonly logger: Logger;
 }
 
 export interface HttpOptions {
@@ -122,7 +121,7 @@ function fallbacks(app: FastifyInstance, collaborators: HttpCollaborators): void
     if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
       return plainError(reply, statusCode, failure.message);
     }
-    return plainError(reply, 500, refusalOf(failure, collaborators.logger).message);
+    return plainError(reply, 500, refusalOf(failure, collaborators).message);
   });
 }
 

@@ -20,19 +20,22 @@ export function sendJson(reply: FastifyReply, status: number, json: unknown): Fa
     .send(Buffer.from(JSON.stringify(json)));
 }
 
+/** Where failures go that are no refusals. */
+export interface FailureSinks {
+  readonly logger: Logger;
+  /** Ends the process. */
+  readonly fatal: (error: unknown) => void;
+}
+
 /**
- * The refusal that a failure stands for. A broken invariant is none: it is thrown outside of the
- * request, where it ends the process. Any other error in an adapter costs one request, not a node.
+ * The refusal that a failure stands for. A broken invariant is none: it ends the process. Any
+ * other error in an adapter costs one request, not a node.
  */
-export function refusalOf(failure: unknown, logger: Logger): RequestError {
+export function refusalOf(failure: unknown, { logger, fatal }: FailureSinks): RequestError {
   if (failure instanceof RequestError) return failure;
-  if (failure instanceof AssertionError) {
-    setImmediate(() => {
-      throw failure;
-    });
-  } else {
+  if (failure instanceof AssertionError) fatal(failure);
+  else
     logger.error({ error: failure instanceof Error ? failure.stack : failure }, "request failed");
-  }
   return RequestError.worded(grpcStatus.internal, "internal error", failure);
 }
 

@@ -34,7 +34,6 @@ function inert(name: string, type: FlagType, fallback: string, reason: string): 
 export const flagRows: readonly FlagRow[] = [
   effect("name", "string", "default", "this member's name; must occur in --initial-cluster"),
   effect("data-dir", "string", "", "data directory; default <name>.etcd"),
-  effect("wal-dir", "string", "", "directory of the log; default <data-dir>/member/wal"),
   effect("config-file", "string", "", "YAML or JSON file with these flags; others are ignored"),
   effect("version", "bool", "false", "print the version and exit"),
   effect("help", "bool", "false", "print this text and exit"),
@@ -69,6 +68,7 @@ export const flagRows: readonly FlagRow[] = [
   effect("enable-grpc-gateway", "bool", "true", "serve JSON over HTTP under /v3"),
   effect("cors", "list", "*", "origins that browsers may call from"),
   effect("host-whitelist", "list", "*", "Host headers that are answered"),
+  effect("greeting", "bool", "false", "print URLs and commands to try; always on a terminal"),
   effect("logger", "string", "zap", "only zap, whose JSON lines are the ones written"),
   effect("log-level", "string", "info", "debug, info, warn, error, panic or fatal"),
   effect("log-format", "string", "json", "only json"),
@@ -99,6 +99,7 @@ export const flagRows: readonly FlagRow[] = [
   later("running without sync", "unsafe-no-fsync", "bool", "false"),
   later("memory locking", "memory-mlock", "bool", "false"),
 
+  later("a log directory of its own", "wal-dir", "string", ""),
   later("log snapshots", "snapshot-count", "int", "10000"),
   later("log snapshots", "snapshot-catchup-entries", "int", "5000"),
   later("log snapshots", "max-wals", "int", "5"),

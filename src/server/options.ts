@@ -17,8 +17,6 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 export interface ServeOptions {
   readonly name: string;
   readonly dataDir: string;
-  /** Directory of the log: --wal-dir, else inside the data directory. */
-  readonly walDir: string;
   readonly listenPeer: readonly ListenAddress[];
   readonly listenClient: readonly ListenAddress[];
   /** When there are any, the client listeners speak gRPC only. */
@@ -29,6 +27,8 @@ export interface ServeOptions {
   readonly initialCluster: readonly InitialMember[];
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
+  /** The flags say which cluster this is; else a directory with data does. */
+  readonly isInitialClusterGiven: boolean;
   readonly heartbeatMs: number;
   readonly electionMs: number;
   readonly txnOpsMax: number;
@@ -159,11 +159,9 @@ export function serveOptions(flags: FlagSet): ServeOptions {
   checkTiming(heartbeatMs, electionMs);
   oneOf(flags, "logger", ["zap"]);
   oneOf(flags, "log-format", ["json"]);
-  const dataDir = flags.text("data-dir") || `${name}.etcd`;
   return Object.freeze({
     name,
-    dataDir,
-    walDir: flags.text("wal-dir") || `${dataDir}/member/wal`,
+    dataDir: flags.text("data-dir") || `${name}.etcd`,
     listenPeer,
     listenClient,
     listenClientHttp: listenAddresses(flags, "listen-client-http-urls"),
@@ -173,6 +171,8 @@ export function serveOptions(flags: FlagSet): ServeOptions {
     initialCluster: initialCluster(flags, name),
     initialClusterState: oneOf(flags, "initial-cluster-state", ["new", "existing"]),
     initialClusterToken: flags.text("initial-cluster-token"),
+    isInitialClusterGiven:
+      flags.isGiven("initial-cluster") || flags.isGiven("initial-cluster-token"),
     heartbeatMs,
     electionMs,
     txnOpsMax: within(flags, "max-txn-ops", 1, 1_000_000),

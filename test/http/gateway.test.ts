@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { AssertionError } from "../../src/base/assert.ts";
 import { RequestError, errorTable, httpStatusOf } from "../../src/base/errors.ts";
 import type { ErrorCode } from "../../src/base/errors.ts";
 import type { HttpFixture } from "./http-fixture.ts";
@@ -64,6 +65,12 @@ describe("Gateway, unary methods", () => {
         JSON.stringify({ error: text, message: text, code: status, details: [] }),
       );
     }
+  });
+
+  test("lets a broken invariant end the process", async () => {
+    fixture.methods.rangeFailure = new AssertionError("index went backwards");
+    await post("/v3/kv/range", "{}");
+    expect(fixture.fatalities).toEqual([fixture.methods.rangeFailure]);
   });
 
   test("hides what an unexpected failure was", async () => {

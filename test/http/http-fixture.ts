@@ -19,6 +19,8 @@ export interface Health {
 export interface HttpFixture extends HttpApp {
   readonly methods: FakeMethods;
   readonly health: Health;
+  /** What ended the process, had it been one. */
+  readonly fatalities: unknown[];
   readonly observed: [HealthPath, string | null, boolean][];
 }
 
@@ -43,8 +45,13 @@ export async function openFixture(
       if (failure !== null) throw failure;
     },
   };
+  const fatalities: unknown[] = [];
+  const sinks = {
+    logger: silentLogger,
+    fatal: (error: unknown) => void fatalities.push(error),
+  };
   const gateway = new Gateway(
-    { methods: methods.table(), clock, logger: silentLogger },
+    { methods: methods.table(), clock, ...sinks },
     { bytesMax: 4096, depthMax: 100, firstTextMs: 500 },
   );
   const http = await openHttpApp(
@@ -52,9 +59,9 @@ export async function openFixture(
       health: { source, observe: (...seen) => observed.push(seen) },
       metrics: async () => ({ contentType: "text/plain; version=0.0.4", text: "up 1\n" }),
       gateway,
-      logger: silentLogger,
+      ...sinks,
     },
     { ...defaultHttpOptions, ...options },
   );
-  return { ...http, methods, health, observed };
+  return { ...http, methods, health, fatalities, observed };
 }

@@ -132,7 +132,7 @@ client-transport-security: { cert-file: "", client-cert-auth: false }
     );
     expect(serveOptions(flags)).toMatchObject({
       name: "m1",
-      walDir: "m1.etcd/member/wal",
+      dataDir: "m1.etcd",
       heartbeatMs: 50,
       watchProgressMs: 1000,
       logOutputs: ["stderr", "x.log"],
