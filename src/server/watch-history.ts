@@ -9,6 +9,7 @@ import { assert } from "../base/assert.ts";
 import type { Revision } from "../base/ids.ts";
 import { Event_EventType } from "../proto/mvccpb/kv.ts";
 import type { Event, KeyValue } from "../proto/mvccpb/kv.ts";
+import { firstRevision } from "../state/mvcc.ts";
 import {
   decodeKeyValue,
   historyFlags,
@@ -98,7 +99,8 @@ async function readRevisions(
   end: Revision,
   bytesMax: number,
 ): Promise<RevisionEvents[]> {
-  const revisions: RevisionEvents[] = [];
+  // The empty store is revision 1, and has no rows.
+  const revisions = first === firstRevision ? [{ revision: first, events: [] as Event[] }] : [];
   let events: Event[] = [];
   let from = historyRowKey(first, 0);
   for (;;) {
