@@ -175,7 +175,8 @@ export class Call {
     stream.on("wantTrailers", () => {
       if (!this.#isWritable()) return;
       stream.sendTrailers(this.#trailers);
-      this.#stopClient();
+      // Node sends them in the next turn; a reset before that would drop them.
+      setImmediate(() => this.#stopClient());
     });
     this.ledger.responded();
   }
@@ -199,7 +200,7 @@ export class Call {
 
   /** A client that is still sending is told, without blame, that nobody listens. */
   #stopClient(): void {
-    if (this.stream.readableEnded) return;
+    if (this.stream.readableEnded || !this.#isWritable()) return;
     this.#isCut = true;
     this.stream.resume();
     this.stream.close(constants.NGHTTP2_NO_ERROR);
