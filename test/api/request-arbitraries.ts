@@ -41,14 +41,20 @@ export const rangeRequests: fc.Arbitrary<RangeRequest> = fc.record({
   maxCreateRevision: fc.constantFrom(0, 0, 5),
 });
 
-export const putRequests: fc.Arbitrary<PutRequest> = fc.record({
-  key: keys,
-  value: fc.oneof(fc.constant(none), fc.uint8Array({ minLength: 1, maxLength: 4 })),
-  lease: leases,
-  prevKv: fc.boolean(),
-  ignoreValue: fc.constant(false),
-  ignoreLease: fc.constant(false),
-});
+export const putRequests: fc.Arbitrary<PutRequest> = fc
+  .record({
+    key: keys,
+    value: fc.oneof(fc.constant(none), fc.uint8Array({ minLength: 1, maxLength: 4 })),
+    lease: leases,
+    prevKv: fc.boolean(),
+    ignoreValue: fc.constantFrom(false, false, false, true),
+    ignoreLease: fc.constantFrom(false, false, false, true),
+  })
+  .map((put) => ({
+    ...put,
+    value: put.ignoreValue ? none : put.value,
+    lease: put.ignoreLease ? "0" : put.lease,
+  }));
 
 export const deleteRangeRequests: fc.Arbitrary<DeleteRangeRequest> = fc.record({
   key: keys,
