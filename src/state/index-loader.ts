@@ -1,9 +1,9 @@
 // Fills a key index from the rows of the store at open, and proves on the way that none is missing:
 // a hole in the store's files makes rows vanish without a trace of their own (L4).
 //
-//   history rows, in order   above the floor every revision is there, with every sub revision to
-//                            the one marked last, and each change of a key follows from the one
-//                            before it (below the floor removal may have come any way)
+//   history rows, in order   from the floor on every revision is there, with every sub revision
+//                            to the one marked last; above it each change of a key follows from
+//                            the one before it (below, removal may have come any way)
 //   latest rows, in order    exactly the live keys, each as its newest history row says
 //   in the end               count and digest are those of the applied record
 import type { Applied } from "../store/state-store.ts";
@@ -16,14 +16,14 @@ import { decodeKeyValue, historyFlags, parseHistoryRowKey } from "./mvcc-row.ts"
 export class IndexLoader {
   readonly #index: KeyIndex;
   readonly #applied: Applied;
-  // The next change that must come above the floor.
+  // The next change that must come, from the floor on.
   #next: { main: number; sub: number };
   #latestCount = 0;
 
   constructor(index: KeyIndex, applied: Applied) {
     this.#index = index;
     this.#applied = applied;
-    this.#next = { main: Math.max(applied.compactRevision, 1) + 1, sub: 0 };
+    this.#next = { main: Math.max(applied.compactRevision, 2), sub: 0 };
   }
 
   /** Gives what is wrong; null: nothing. */
@@ -34,12 +34,14 @@ export class IndexLoader {
     const isDelete = (flags & historyFlags.delete) !== 0;
     const name = `revision ${at.main}.${at.sub}`;
     if (pair.modRevision !== at.main) return `${name} holds another revision`;
-    if (at.main > this.#applied.compactRevision) {
+    if (at.main >= this.#applied.compactRevision) {
       if (at.main !== this.#next.main || at.sub !== this.#next.sub) {
         return `${name} stands where ${this.#next.main}.${this.#next.sub} is due`;
       }
       const isLast = (flags & historyFlags.last) !== 0;
       this.#next = isLast ? { main: at.main + 1, sub: 0 } : { main: at.main, sub: at.sub + 1 };
+    }
+    if (at.main > this.#applied.compactRevision) {
       const before = this.#index.find(pair.key);
       if (!(isDelete ? before !== undefined : followsPut(pair, before, at))) {
         return `${name} does not follow from its key's change before`;

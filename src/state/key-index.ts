@@ -62,7 +62,7 @@ export interface KeyIndex {
 
   /**
    * Forgets what compaction at `revision` makes unreadable: of each key all but its newest change
-   * <= revision, and that too if it is a tombstone written before `revision`. Each forgotten
+   * <= revision, and that too if it is a tombstone; but nothing of `revision` itself. Each forgotten
    * change is reported, for its history row. Gives the key to go on from, or null: done.
    */
   compact(slice: CompactionSlice, forgotten: (at: RevisionRef) => void): Uint8Array | null;

@@ -74,14 +74,16 @@ export class KeyRecord implements KeyMeta {
     const isGone = this.version === 0 && this.modRevision < revision;
     const older = this.#older;
     if (older !== null) {
-      const count = isNewestCovered ? older.length / 2 : coveredOlder(older, revision);
+      const superseded = isNewestCovered ? older.length / 2 : coveredOlder(older, revision);
+      // Of `revision` itself all changes stay: its history is whole, and can be proved so.
+      const count = Math.min(superseded, countUpTo(older, revision - 1));
       const taken = Math.min(count, changesMax);
       for (let i = 0; i < taken; i++) {
         const code = older[2 * i + 1] as number;
         forgotten({ main: older[2 * i] as number, sub: Math.floor(code / 2) });
       }
       if (2 * taken === older.length) this.#older = null;
-      else older.splice(0, 2 * taken);
+      else if (taken > 0) older.splice(0, 2 * taken);
       if (taken < count) return null;
     }
     if (isGone) forgotten({ main: this.modRevision, sub: this.sub });
