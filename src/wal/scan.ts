@@ -269,7 +269,6 @@ class Scan {
    */
   newestSegment(pages: SegmentPages, proven: number): void {
     let at = 0;
-    this.#end = { segment: pages.id, page: 0 };
     while (at < pages.pageCount) {
       const found = this.#batchAt(pages, at);
       if (found.broken !== null) {
