@@ -125,13 +125,10 @@ export function handlePreVoteResponse(state: RaftState, message: PreVoteResponse
   }
 }
 
-/** Of this term or a lower one; a higher term was taken over before. */
+/** Of this term: a higher one was taken over before, a lower one refused. */
 export function handleVote(state: RaftState, message: VoteMessage): void {
   const isFree = state.vote === null && state.leader === null;
-  const granted =
-    message.term === state.term &&
-    (isFree || state.vote === message.from) &&
-    isUpToDate(state, message.last);
+  const granted = (isFree || state.vote === message.from) && isUpToDate(state, message.last);
   if (granted && state.vote === null) {
     if (state.role !== "follower") becomeFollower(state, state.term, null);
     state.vote = message.from;

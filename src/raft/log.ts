@@ -92,6 +92,7 @@ export class RaftLog {
   /** Term of the entry at `index` (0 at 0); null when only the disk knows. */
   termAt(index: Index): Term | null {
     assert(index >= 0 && index <= this.last(), `no entry at ${index}`);
+    if (index === 0) return 0;
     if (index >= this.#tailFirst) return this.#at(index).term;
     for (let i = this.#runs.length - 1; i >= 0; i--) {
       const run = this.#runs[i] as TermRun;

@@ -54,7 +54,10 @@ export interface PreVoteMessage extends Envelope {
   readonly last: EntryId;
 }
 
-/** `term` is the asked one when granted, the voter's real one when not. */
+/**
+ * `term` is the asked one when granted, the voter's real one when not. With round 0, which no
+ * campaign has, a refusal only teaches the term: the answer to what was sent in a lower one.
+ */
 export interface PreVoteResponseMessage extends Envelope {
   readonly type: "preVoteResponse";
   readonly round: number;

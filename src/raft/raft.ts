@@ -219,20 +219,19 @@ export class Raft {
   /** Tells senders that act on a lower term which one it is; the rest is too late to matter. */
   #answerLowerTerm(message: Message): void {
     const state = this.#state;
-    const { term } = state;
-    const envelope = { from: state.config.id, to: message.from, term };
     switch (message.type) {
-      case "append": {
-        const { index: previous } = message.previous;
-        const hint = { term: 0, index: 0 };
-        return send(state, { type: "appendRejection", ...envelope, previous, hint });
-      }
+      case "append":
       case "heartbeat":
-        return send(state, { type: "heartbeatResponse", ...envelope, round: message.round });
+      case "vote": {
+        // Not in the form of an answer: by then the sender may lead this very term, and must not
+        // take an answer to a question of its old one for an answer to its new one.
+        const { from: to } = message;
+        const { config, term } = state;
+        const type = "preVoteResponse";
+        return send(state, { type, from: config.id, to, term, round: 0, granted: false });
+      }
       case "preVote":
         return handlePreVote(state, message);
-      case "vote":
-        return handleVote(state, message);
       case "readIndex":
         return handleReadIndex(state, message);
       case "appendResponse":

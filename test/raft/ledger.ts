@@ -60,7 +60,7 @@ export class Ledger implements WorldObserver {
   }
 
   taken(member: WorldMember, ready: Ready): void {
-    this.check(member);
+    this.#check(member);
     for (const request of ready.readsFailed) {
       this.#readFloors.delete(`${member.id}/${member.start}/${request}`);
     }
@@ -104,8 +104,12 @@ export class Ledger implements WorldObserver {
     }
   }
 
-  /** What must hold now; also to be called after what gives no ready. */
-  check(member: WorldMember): void {
+  pumped(member: WorldMember): void {
+    this.#check(member);
+  }
+
+  /** What must hold now, whatever happened to `member`. */
+  #check(member: WorldMember): void {
     const { raft } = member;
     if (raft === null) return;
     raft.checkInvariants();

@@ -92,7 +92,6 @@ class Run {
     else if (action < 8) this.#propose(member);
     else if (action < 9) this.#read(member);
     else if (action < 10) this.#disturb(member);
-    this.ledger.check(member);
     const deliveries = prng.below(6);
     for (let i = 0; i < deliveries; i++) this.#deliverOne();
   }
@@ -113,7 +112,6 @@ class Run {
       for (const member of world.members.values()) {
         world.tick(member.id);
         world.settle();
-        this.ledger.check(member);
       }
       if (ticks === 50 && leader !== undefined) this.#propose(leader);
     }
@@ -175,7 +173,6 @@ class Run {
     if (prng.chance(this.#weather.lost)) return;
     if (this.#cuts.has(`${message.from}>${message.to}`)) return;
     this.world.deliver(message);
-    this.ledger.check(this.world.member(message.to));
   }
 
   #cut(): void {
@@ -204,6 +201,5 @@ class Run {
     const applied = this.#prng.chance(0.5) ? member.applied : this.#prng.below(member.applied + 1);
     this.world.restart(member.id, { applied, tailCount: this.#prng.pick([0, 2, 1000]) });
     this.world.pump(member.id);
-    this.ledger.check(member);
   }
 }

@@ -85,6 +85,8 @@ export interface WorldObserver {
   sent?(member: WorldMember, message: Message): void;
   /** Its entries are given to the disk; nothing has left and nothing is applied. */
   taken?(member: WorldMember, ready: Ready): void;
+  /** Nothing is left to take. */
+  pumped?(member: WorldMember): void;
   applied?(member: WorldMember, entry: Entry): void;
   read?(member: WorldMember, read: ReadConfirmed): void;
 }
@@ -163,6 +165,7 @@ export class World {
       if (ready.committed.length > 0) raft.applied(member.applied);
       for (const read of ready.reads) this.#observer.read?.(member, read);
     }
+    this.#observer.pumped?.(member);
   }
 
   /** Syncs the oldest `count` writes as one. */
@@ -244,7 +247,7 @@ export class World {
 
   /** Syncs, loads and delivers until nothing moves. `isCut` loses messages. */
   settle(isCut: (message: Message) => boolean = () => false): void {
-    for (let rounds = 0; rounds < 1000; rounds++) {
+    for (let rounds = 0; rounds < 20_000; rounds++) {
       let isQuiet = true;
       for (const member of this.members.values()) {
         if (member.raft === null) continue;
