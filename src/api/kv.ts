@@ -3,6 +3,7 @@
 // Writes are validated and proposed; reads wait for the barrier, unless they are serializable,
 // and are answered from this member's state. A transaction that only reads is a read: it sees one
 // revision and costs no log entry.
+import { assert } from "../base/assert.ts";
 import { RequestError } from "../base/errors.ts";
 import {
   CompactionRequest,
@@ -16,7 +17,8 @@ import {
   TxnRequest,
   TxnResponse,
 } from "../proto/etcdserverpb/kv.ts";
-import type { RequestOp } from "../proto/etcdserverpb/kv.ts";
+import type { RequestOp, ResponseOp } from "../proto/etcdserverpb/kv.ts";
+import { ResponseHeader } from "../proto/etcdserverpb/header.ts";
 import type { CallLimits } from "../server/call-limits.ts";
 import type { ApiOptions } from "./api-options.ts";
 import { decodeRequest, propose, withHeader } from "./call.ts";
@@ -101,23 +103,36 @@ function isReadOnly({ success, failure }: TxnRequest): boolean {
 }
 
 // Serializable only when every range asks for it; compares alone ask for nothing, so they get the
-// stronger read. All of it is read without an await between, hence at one revision.
+// stronger read. Ranges of the newest revision are all of the one at which the compares were made;
+// large ones go in slices, and answer "compacted" if a compaction overtakes them.
 async function readTxn(
   node: ServingNode,
   request: TxnRequest,
   limits: CallLimits,
 ): Promise<TxnResponse> {
-  const operations = [...request.success, ...request.failure];
-  const isSerializable =
+  if (!isSerializable(request)) await node.barrier(limits);
+  const newest = node.machine.mvcc.revision();
+  const plan = node.machine.planTxn(request);
+  if (typeof plan === "string") throw RequestError.of(plan);
+  const header = ResponseHeader.fromPartial({ revision: newest });
+  const responses: ResponseOp[] = [];
+  for (const { request: operation } of plan.operations) {
+    assert(operation?.$case === "requestRange", "a transaction that only reads has only ranges");
+    const revision = operation.value.revision > 0 ? operation.value.revision : newest;
+    const response = await node.range({ ...operation.value, revision });
+    responses.push({ response: { $case: "responseRange", value: { ...response, header } } });
+  }
+  return { header, succeeded: plan.succeeded, responses };
+}
+
+function isSerializable({ success, failure }: TxnRequest): boolean {
+  const operations = [...success, ...failure];
+  return (
     operations.length > 0 &&
     operations.every(
-      ({ request: operation }) =>
-        operation?.$case === "requestRange" && operation.value.serializable,
-    );
-  if (!isSerializable) await node.barrier(limits);
-  const response = node.machine.readTxn(request);
-  if (typeof response === "string") throw RequestError.of(response);
-  return response;
+      ({ request }) => request?.$case === "requestRange" && request.value.serializable,
+    )
+  );
 }
 
 function compact(node: ServingNode): UnaryMethod {

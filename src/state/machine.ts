@@ -17,7 +17,6 @@ import type {
   DeleteRangeRequest,
   PutRequest,
   TxnRequest,
-  TxnResponse,
 } from "../proto/etcdserverpb/kv.ts";
 import type { LeaseGrantRequest, LeaseRevokeRequest } from "../proto/etcdserverpb/lease.ts";
 import type { LeaseExpire, MemberAttributes } from "../proto/keelson/command.ts";
@@ -29,7 +28,8 @@ import { Members } from "./members.ts";
 import type { BootstrapMember } from "./members.ts";
 import type { Mvcc } from "./mvcc.ts";
 import type { AppliedEntry, Outcome, RevisionEvents } from "./outcome.ts";
-import { checkTxn, planTxn, readTxn, runTxn } from "./txn.ts";
+import { checkTxn, planTxn, runTxn } from "./txn.ts";
+import type { TxnPlan } from "./txn.ts";
 import { Writer, checkPut, revisionHeader } from "./write.ts";
 
 interface Result {
@@ -94,9 +94,10 @@ export class Machine {
     return { ...result, proposal: command?.proposal ?? null };
   }
 
-  /** A transaction of ranges only, read at the newest applied revision; writes nothing. */
-  readTxn(request: TxnRequest): TxnResponse | ErrorCode {
-    return readTxn(request, this.mvcc);
+  /** What a transaction would do at the newest applied revision; for those that only read. */
+  planTxn(request: TxnRequest): TxnPlan | ErrorCode {
+    const plan = planTxn(request, this.mvcc);
+    return checkTxn(plan, { before: this.mvcc, leases: this.leases }) ?? plan;
   }
 
   #run(request: CommandRequest | undefined, entry: MachineEntry): Result {
@@ -138,9 +139,8 @@ export class Machine {
   }
 
   #txn(request: TxnRequest): Result {
-    const plan = planTxn(request, this.mvcc);
-    const code = checkTxn(plan, { before: this.mvcc, leases: this.leases });
-    if (code !== null) return refused(code);
+    const plan = this.planTxn(request);
+    if (typeof plan === "string") return refused(plan);
     const writer = this.#write();
     const responses = runTxn(plan, writer);
     const response = { ...responses, header: revisionHeader(writer.revision()) };

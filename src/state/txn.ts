@@ -30,7 +30,7 @@ import { revisionHeader } from "./write.ts";
 import type { Writer } from "./write.ts";
 
 /** Reads of the state before the transaction. */
-export type StateView = Pick<Mvcc, "find" | "read" | "range" | "checkRevision" | "revision">;
+export type StateView = Pick<Mvcc, "find" | "read" | "range" | "checkRevision">;
 
 /** The branch taken, with one entry in `nested` for each transaction in it, in order. */
 export interface TxnPlan {
@@ -80,19 +80,6 @@ export function checkTxn(
     if (refused !== null) return refused;
   }
   return null;
-}
-
-/** A transaction of ranges only, at the newest revision. */
-export function readTxn(request: TxnRequest, before: StateView): TxnResponse | ErrorCode {
-  const plan = planTxn(request, before);
-  const responses: ResponseOp[] = [];
-  for (const { request: operation } of plan.operations) {
-    assert(operation?.$case === "requestRange", "a transaction that is read has only ranges");
-    const response = before.range(operation.value);
-    if (typeof response === "string") return response;
-    responses.push({ response: { $case: "responseRange", value: response } });
-  }
-  return { header: revisionHeader(before.revision()), succeeded: plan.succeeded, responses };
 }
 
 /** The header is filled at the top only; as in etcd, nested transactions have an empty one. */

@@ -248,6 +248,28 @@ describe("Txn", () => {
     await expectRefusal(txn({ success: [rangeOp({ key, revision: 9 })] }), "futureRev");
   });
 
+  test("Txn that only reads sees one revision, though writes come between its ranges", async () => {
+    await put({ key, value });
+    let ranges = 0;
+    cluster.node.beforeRange = () => {
+      if (++ranges === 2) void put({ key, value: Buffer.from("later") });
+    };
+    const read = await txn({
+      success: [
+        rangeOp({ key }),
+        rangeOp({ key, rangeEnd: Buffer.of(0) }),
+        rangeOp({ key, revision: 2 }),
+      ],
+    });
+    const found = read.responses.map(
+      ({ response }) => response?.$case === "responseRange" && response.value,
+    );
+    for (const one of found) {
+      expect(one).toMatchObject({ header: { revision: 2 }, count: 1, kvs: [{ modRevision: 2 }] });
+    }
+    expect(cluster.node.machine.mvcc.revision()).toBe(3);
+  });
+
   test("Txn with a nested one goes through the log even if it only reads", async () => {
     const nested = {
       request: { $case: "requestTxn" as const, value: { success: [rangeOp({ key })] } },

@@ -1,20 +1,13 @@
 // The machine's transcripts: txn and lease. Beside the commands of machine-text.ts:
 //   get     a range, read after the last command
-//   read    a transaction of ranges only, read without an entry
+//   plan    what a transaction would do, without an entry
 //   term N  entries that follow are of this term
 //   leases  the lease table;  members  the member table;  state  revision and applied entry
 import type { Machine } from "../../src/state/machine.ts";
 import { testTranscripts } from "../transcript.ts";
 import type { TranscriptRun } from "../transcript.ts";
 import { applyRequest, newMachine } from "./machine-fixture.ts";
-import {
-  appliedText,
-  outcomeLines,
-  rangeLines,
-  rangeOf,
-  requestOf,
-  txnOf,
-} from "./machine-text.ts";
+import { appliedText, rangeLines, rangeOf, requestOf, txnOf } from "./machine-text.ts";
 
 function start(): TranscriptRun {
   const machine = newMachine();
@@ -36,10 +29,10 @@ function inspect(machine: Machine, command: string, args: string[], more: string
       const response = machine.mvcc.range(rangeOf(args));
       return typeof response === "string" ? `error ${response}` : rangeLines(response).join("\n");
     }
-    case "read": {
-      const response = machine.readTxn(txnOf(more));
-      if (typeof response === "string") return `error ${response}`;
-      return outcomeLines({ type: "txn", response }).join("\n");
+    case "plan": {
+      const plan = machine.planTxn(txnOf(more));
+      if (typeof plan === "string") return `error ${plan}`;
+      return `${plan.succeeded ? "success" : "failure"}, ${plan.operations.length} operations`;
     }
     case "leases":
       return machine.leases

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { AssertionError } from "../../src/base/assert.ts";
 import { TxnRequest } from "../../src/proto/etcdserverpb/kv.ts";
 import type { Compare, DeepPartial } from "../../src/proto/etcdserverpb/kv.ts";
-import { planTxn, readTxn } from "../../src/state/txn.ts";
+import { planTxn } from "../../src/state/txn.ts";
 import { Writer } from "../../src/state/write.ts";
 import { applyRequest, newMachine } from "./machine-fixture.ts";
 import { putOf } from "./machine-text.ts";
@@ -30,13 +30,6 @@ describe("planTxn", () => {
     expect(succeeds([{ key, result: 9 as 0 }])).toBe(true);
     expect(succeeds([{ key: Buffer.from("none"), target: 3, result: 9 as 0 }])).toBe(false);
   });
-});
-
-test("readTxn asserts that there are only ranges", () => {
-  const { mvcc } = newMachine();
-  const success = [{ request: { $case: "requestPut" as const, value: { key } } }];
-  const request = TxnRequest.fromPartial({ success });
-  expect(() => readTxn(request, mvcc)).toThrow(AssertionError);
 });
 
 test("Writer asserts that what it needs was checked", () => {
