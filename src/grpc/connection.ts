@@ -76,6 +76,14 @@ export class Connection {
     rawHeaders: RawHeaders,
   ): void => {
     this.#ledger.opened();
+    if (listBytes(rawHeaders) > this.#deps.limits.headerListBytesMax) {
+      // nghttp2 checks this only from the moment the client has acknowledged our SETTINGS.
+      this.#ledger.idleFrame();
+      stream.on("error", () => {});
+      stream.on("close", () => this.#ledger.closed(false));
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return;
+    }
     if (this.#other !== null && !isGrpc(headers["content-type"])) {
       stream.on("close", () => this.#ledger.closed(stream.aborted));
       this.#other(stream, headers);
@@ -155,4 +163,11 @@ export class Connection {
     session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from(reason));
     session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
+}
+
+/** Size of a header list as HTTP/2 counts it (RFC 9113, 6.5.2). */
+function listBytes(rawHeaders: RawHeaders): number {
+  let bytes = rawHeaders.length * 16;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
 }

@@ -25,10 +25,10 @@ export function serveStream(deps: CallDeps, call: Call, method: StreamMethod): v
   });
   // A paused stream is not closed by a reset before it is read; the call must end at once.
   stream.on("aborted", () => stream.resume());
-  void handle(call, method, requests, sink);
+  void runHandler(call, method, requests, sink);
 }
 
-async function handle(
+async function runHandler(
   call: Call,
   method: StreamMethod,
   requests: RequestQueue,

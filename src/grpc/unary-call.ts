@@ -29,12 +29,12 @@ export function serveUnary(deps: CallDeps, call: Call, method: UnaryMethod): voi
       return;
     }
     const message: Uint8Array = request;
-    waiting = { requestBytes: message.length, run: () => void handle(call, method, message) };
+    waiting = { requestBytes: message.length, run: () => void runHandler(call, method, message) };
     if (!call.ledger.maybeAdmit(waiting)) call.end(tooManyRequestBytes());
   });
 }
 
-async function handle(call: Call, method: UnaryMethod, request: Uint8Array): Promise<void> {
+async function runHandler(call: Call, method: UnaryMethod, request: Uint8Array): Promise<void> {
   if (call.isOver()) return;
   let response: Uint8Array;
   try {

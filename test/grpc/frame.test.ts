@@ -1,5 +1,5 @@
 // Message framing: boundaries of chunks mean nothing.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodeFrame, FrameDecoder } from "../../src/grpc/frame.ts";
 import { frameOf } from "./raw-client.ts";

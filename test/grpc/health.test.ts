@@ -33,7 +33,7 @@ async function open() {
   return {
     client,
     server,
-    set(serving: boolean): void {
+    set: (serving: boolean): void => {
       isServing = serving;
       wake();
     },

@@ -1,5 +1,5 @@
 // The end of a call on the wire.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { RequestError } from "../../src/base/errors.ts";
 import { encodeStatusText, trailersOf } from "../../src/grpc/status.ts";
