@@ -8,6 +8,7 @@
 // acknowledged and forgotten may be the only majority of an entry.
 import { AssertionError } from "../base/assert.ts";
 import { RequestError } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import { Command } from "../proto/keelson/command.ts";
 import type { MemberRecord, Members } from "../state/members.ts";
@@ -24,14 +25,16 @@ export class Membership {
   readonly #members: Members;
   readonly #identity: Identity;
   readonly #options: NodeOptions;
+  readonly #clock: Clock;
   readonly #logger: Logger;
 
   constructor(
-    deps: { members: Members; identity: Identity; logger: Logger },
+    deps: { members: Members; identity: Identity; clock: Clock; logger: Logger },
     options: NodeOptions,
   ) {
     this.#members = deps.members;
     this.#identity = deps.identity;
+    this.#clock = deps.clock;
     this.#logger = deps.logger;
     this.#options = options;
   }
@@ -79,6 +82,9 @@ export class Membership {
         if (!(error instanceof RequestError)) throw error;
         if (error.message === RequestError.of("stopped").message) return;
         this.#logger.warn({ cause: error.message }, "publishing this member waits for a leader");
+        await new Promise<void>((resolve) => {
+          this.#clock.after(this.#options.publishRetryMs, resolve);
+        });
       }
     }
   }

@@ -52,6 +52,8 @@ export interface NodeOptions extends NodeSettings {
   readonly leaseCallsPendingMax: number;
   /** Pause before a lease call looks again for a leader, or for the end of its lease. */
   readonly leaseRetryMs: number;
+  /** Pause before a refused publication of this member's attributes is tried again. */
+  readonly publishRetryMs: number;
   /** How long stop() waits for proposals under way. */
   readonly stopGraceMs: number;
 }
@@ -86,6 +88,7 @@ export function nodeOptions(settings: NodeSettings): NodeOptions {
     leaseExpiriesInFlightMax: 8000,
     leaseCallsPendingMax: 50_000,
     leaseRetryMs: 50,
+    publishRetryMs: 500,
     stopGraceMs: 1000,
   });
 }

@@ -136,7 +136,10 @@ export class Node implements TransportReceiver {
     );
     this.#applier = new Applier({ machine, store, clock }, options);
     this.#compaction = new Compaction({ mvcc: machine.mvcc, clock }, options);
-    this.#membership = new Membership({ members: machine.members, identity, logger }, options);
+    this.#membership = new Membership(
+      { members: machine.members, identity, clock, logger },
+      options,
+    );
     this.#logPump = new LogPump({ log, wake, fatal: (error) => this.#fail(error) });
     this.#diskWatch = new DiskWatch({ electionMs: options.electionMs, hangMs: options.diskHangMs });
     this.#sweptAt = clock.now();

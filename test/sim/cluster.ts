@@ -1,0 +1,364 @@
+// A cluster in one process: the second place that assembles members. Real Raft, Machine, Node,
+// handshake and checked store; below them the six seams in their simulated form: log and backend
+// in memory, one clock, one network, a recording logger. One seed decides everything.
+//
+// Time stands still but for run() and until(). What survives a crash is in SimMember: the disk of
+// the log and the place of the store.
+import { assert } from "../../src/base/assert.ts";
+import type { ClusterId, MemberId, StoreId } from "../../src/base/ids.ts";
+import type { LogFields, Logger } from "../../src/base/logger.ts";
+import { Prng } from "../../src/base/prng.ts";
+import { Handshake } from "../../src/peer/handshake.ts";
+import { Command } from "../../src/proto/keelson/command.ts";
+import { RangeRequest } from "../../src/proto/etcdserverpb/kv.ts";
+import { Raft } from "../../src/raft/raft.ts";
+import { initialCluster } from "../../src/server/bootstrap.ts";
+import type { InitialCluster } from "../../src/server/bootstrap.ts";
+import { Node } from "../../src/server/node.ts";
+import type { CallLimits } from "../../src/server/node.ts";
+import { nodeOptions, raftConfig } from "../../src/server/node-options.ts";
+import type { NodeOptions } from "../../src/server/node-options.ts";
+import { openOrRebuild } from "../../src/server/open-state.ts";
+import { restoreRaft } from "../../src/server/restore-raft.ts";
+import { WatchHistory } from "../../src/server/watch-history.ts";
+import { WatchHub, watchHubDefaults } from "../../src/server/watch-hub.ts";
+import { restoreMachine } from "../../src/state/machine.ts";
+import type { Outcome } from "../../src/state/outcome.ts";
+import { MemoryPlace } from "../../src/store/memory-backend.ts";
+import { MemoryDisk, MemoryLog } from "../../src/wal/memory-log.ts";
+import { FakeClock } from "./fake-clock.ts";
+import { MemberClock } from "./member-clock.ts";
+import { SimNetwork } from "./sim-network.ts";
+
+export interface ClusterOptions {
+  readonly size: number;
+  readonly seed: number;
+  /** Changes to what nodeOptions derives. */
+  readonly options?: Partial<NodeOptions>;
+}
+
+export const requestTimeoutMs = 7000;
+const stepMs = 1;
+const neverAborted = new AbortController().signal;
+
+export interface SimLogLine {
+  readonly member: MemberId;
+  readonly level: keyof Logger;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+export class SimCluster {
+  readonly clock = new FakeClock();
+  readonly network: SimNetwork;
+  readonly members: readonly SimMember[];
+  /** What ended a process that was not meant to end. */
+  readonly fatals: unknown[] = [];
+  readonly logged: SimLogLine[] = [];
+
+  private constructor(options: ClusterOptions) {
+    this.network = new SimNetwork({ clock: this.clock, prng: new Prng(options.seed, 1) });
+    const initial = initialCluster(
+      Array.from({ length: options.size }, (_, i) => ({
+        name: `m${i}`,
+        peerUrls: [`http://10.0.0.${i}:2380`],
+      })),
+      "simulated",
+    );
+    this.members = initial.members.map(
+      ({ id }, i) => new SimMember(this, { id, initial, seed: options.seed + i, options }),
+    );
+  }
+
+  /** With every member started; no time has passed. */
+  static async start(options: ClusterOptions): Promise<SimCluster> {
+    const cluster = new SimCluster(options);
+    for (const member of cluster.members) await member.start();
+    return cluster;
+  }
+
+  /** Lets time pass; everything that it brings about is done. */
+  async run(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += stepMs) {
+      this.clock.advance(stepMs);
+      await settled();
+    }
+  }
+
+  /** Lets time pass until the condition holds; returns how much did. */
+  async until(condition: () => boolean, limitMs = 20_000): Promise<number> {
+    const start = this.clock.now();
+    await settled();
+    while (!condition()) {
+      assert(this.clock.now() - start < limitMs, `not within ${limitMs} ms: ${String(condition)}`);
+      await this.run(stepMs);
+    }
+    return this.clock.now() - start;
+  }
+
+  /** Lets time pass until the call ends. */
+  async result<T>(call: Promise<T>, limitMs = 20_000): Promise<T> {
+    let isOver = false;
+    const end = () => (isOver = true);
+    call.then(end, end);
+    await this.until(() => isOver, limitMs);
+    return call;
+  }
+
+  running(): SimMember[] {
+    return this.members.filter((member) => member.isRunning());
+  }
+
+  /** The one that leads the highest term. */
+  leader(): SimMember | null {
+    const leading = this.running().filter((member) => member.node().status().role === "leader");
+    leading.sort((left, right) => right.node().status().term - left.node().status().term);
+    return leading[0] ?? null;
+  }
+
+  /** Waits until one leads, and has applied the entry that opened its term. */
+  async elected(): Promise<SimMember> {
+    await this.until(() => {
+      const status = this.leader()?.node().status();
+      return status !== undefined && status.commit > 0 && status.applied === status.commit;
+    });
+    return this.leader() as SimMember;
+  }
+
+  followers(): SimMember[] {
+    const leader = this.leader();
+    return this.running().filter((member) => member !== leader);
+  }
+
+  /** A majority moves on, and everyone running has the same state. */
+  async converged(limitMs = 20_000): Promise<void> {
+    await this.until(() => {
+      const states = this.running().map((member) => {
+        const { applied, commit, leader } = member.node().status();
+        return leader === null || applied < commit
+          ? null
+          : `${applied} ${member.node().machine.mvcc.summary().digest}`;
+      });
+      return states[0] !== null && states.every((state) => state === states[0]);
+    }, limitMs);
+  }
+}
+
+export class SimMember {
+  readonly id: MemberId;
+  readonly #cluster: SimCluster;
+  readonly #initial: InitialCluster;
+  readonly #seed: number;
+  readonly #given: ClusterOptions;
+  /** Changed by wipe(). */
+  #disk: MemoryDisk;
+  #place = new MemoryPlace();
+  #wipeCount = 0;
+  #life: {
+    node: Node;
+    clock: MemberClock;
+    log: MemoryLog;
+    transport: { close(): unknown };
+  } | null = null;
+  /** Of the syncs that start from now on. */
+  syncDelayMs = 1;
+
+  constructor(
+    cluster: SimCluster,
+    given: { id: MemberId; initial: InitialCluster; seed: number; options: ClusterOptions },
+  ) {
+    this.id = given.id;
+    this.#cluster = cluster;
+    this.#initial = given.initial;
+    this.#seed = given.seed;
+    this.#given = given.options;
+    this.#disk = this.#newDisk();
+  }
+
+  isRunning(): boolean {
+    return this.#life !== null;
+  }
+
+  node(): Node {
+    assert(this.#life !== null, `member ${this.id} is not running`);
+    return this.#life.node;
+  }
+
+  disk(): MemoryDisk {
+    return this.#disk;
+  }
+
+  async start(): Promise<void> {
+    assert(this.#life === null, `member ${this.id} runs`);
+    const { network } = this.#cluster;
+    const clock = new MemberClock(this.#cluster.clock);
+    const logger = this.#logger();
+    const syncDelayMs = () => this.syncDelayMs;
+    const log = new MemoryLog(this.#disk, { clock, syncDelayMs });
+    const { identity } = log.recovered;
+    const options = this.#options();
+    const opening = await openOrRebuild({ place: this.#place, logger });
+    assert(opening.type === "open", "the store is of a newer format");
+    const { state } = opening;
+    const machine = restoreMachine(state, this.#initial.members);
+    const raft = new Raft(
+      raftConfig(options, identity),
+      await restoreRaft(log, machine.appliedId().index),
+    );
+    const handshake = new Handshake({
+      self: { ...identity, electionMs: options.electionMs },
+      peers: this.#initial.configuration.voters.filter((id) => id !== this.id),
+      replicatedStore: (member) => machine.members.get(member)?.storeId ?? null,
+      logger,
+    });
+    const transport = network.transport(this.id, { clock, handshake });
+    const watchHub = new WatchHub(
+      {
+        history: new WatchHistory({ reader: machine.mvcc, store: state.store }),
+        header: {
+          clusterId: identity.cluster,
+          memberId: identity.member,
+          term: () => raft.status().term,
+        },
+        clock,
+        seed: this.#seed,
+      },
+      watchHubDefaults,
+    );
+    const node = new Node(
+      {
+        raft,
+        log,
+        transport,
+        machine,
+        store: state.store,
+        watchHub,
+        clock,
+        logger,
+        fatal: (error) => {
+          this.#cluster.fatals.push(error);
+          this.crash();
+        },
+      },
+      options,
+    );
+    this.#life = { node, clock, log, transport };
+    node.start();
+  }
+
+  /** SIGKILL. What was being synced may have reached the disk, or not. */
+  crash(how: { keepSyncing: boolean } = { keepSyncing: false }): void {
+    assert(this.#life !== null, `member ${this.id} is not running`);
+    const { clock, log, transport } = this.#life;
+    clock.kill();
+    log.crash(how.keepSyncing);
+    void transport.close();
+    // What the store had been given so far, and no more.
+    this.#place = new MemoryPlace(this.#place.image());
+    this.#life = null;
+  }
+
+  /** SIGTERM. */
+  async stop(): Promise<void> {
+    const node = this.node();
+    await this.#cluster.result(node.stop());
+    this.#life?.clock.kill();
+    this.#place = new MemoryPlace(this.#place.image());
+    this.#life = null;
+  }
+
+  pause(): void {
+    this.#life?.clock.pause();
+  }
+
+  resume(): void {
+    this.#life?.clock.resume();
+  }
+
+  /** Its data directory is lost. */
+  wipe(): void {
+    assert(this.#life === null, `member ${this.id} runs`);
+    this.#wipeCount += 1;
+    this.#disk = this.#newDisk();
+    this.#place = new MemoryPlace();
+  }
+
+  put(key: string, value: string, lease = "0"): Promise<Outcome> {
+    const put = { key: bytes(key), value: bytes(value), lease };
+    return this.propose({ $case: "put", value: { ...emptyPut, ...put } });
+  }
+
+  propose(request: NonNullable<Command["request"]>, limits = noLimits): Promise<Outcome> {
+    const command = Command.encode({ request, proposal: undefined }).finish();
+    return this.node().propose(command, limits);
+  }
+
+  /** Linearizable; undefined: no such key. */
+  async get(key: string): Promise<string | undefined> {
+    await this.node().barrier(noLimits);
+    return this.peek(key);
+  }
+
+  /** From this member's own state. */
+  async peek(key: string): Promise<string | undefined> {
+    const range = RangeRequest.fromPartial({ key: bytes(key) });
+    const [found] = (await this.node().range(range)).kvs;
+    return found === undefined ? undefined : new TextDecoder().decode(found.value);
+  }
+
+  #newDisk(): MemoryDisk {
+    return new MemoryDisk({
+      cluster: this.#initial.clusterId as ClusterId,
+      member: this.id,
+      store: `${this.id}-${this.#wipeCount}` as StoreId,
+      configuration: this.#initial.configuration,
+    });
+  }
+
+  #options(): NodeOptions {
+    const name = this.#initial.members.find(({ id }) => id === this.id)?.name ?? "";
+    const derived = nodeOptions({
+      name,
+      clientUrls: [`http://${name}:2379`],
+      heartbeatMs: 100,
+      electionMs: 1000,
+      requestBytesMax: 1_572_864,
+      seed: this.#seed,
+    });
+    return { ...derived, ...this.#given.options };
+  }
+
+  #logger(): Logger {
+    const write = (level: keyof Logger) => (fields: LogFields, message: string) => {
+      this.#cluster.logged.push({ member: this.id, level, message, fields });
+    };
+    return {
+      debug: write("debug"),
+      info: write("info"),
+      warn: write("warn"),
+      error: write("error"),
+    };
+  }
+}
+
+export const noLimits: CallLimits = { deadline: Infinity, signal: neverAborted };
+
+const emptyPut = {
+  key: new Uint8Array(0),
+  value: new Uint8Array(0),
+  lease: "0",
+  prevKv: false,
+  ignoreValue: false,
+  ignoreLease: false,
+};
+
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Promises that are due have run: memory alone is behind them, so one turn of the real loop does. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
