@@ -80,10 +80,11 @@ export class LeaseDeadlines {
   }
 
   #file(id: LeaseId, deadline: number): void {
-    const second = Math.max(Math.floor(deadline / 1000), this.#nextSecond);
+    const second = Math.floor(deadline / 1000);
     this.#filed.set(id, { deadline, second });
     const ids = this.#seconds.get(second);
-    if (ids === undefined) this.#seconds.set(second, [id]);
+    if (second < this.#nextSecond) this.#passed.push(id);
+    else if (ids === undefined) this.#seconds.set(second, [id]);
     else ids.push(id);
   }
 }

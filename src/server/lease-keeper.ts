@@ -61,7 +61,7 @@ export class LeaseKeeper implements LeaseForwarding {
   readonly #options: NodeOptions;
   #leader: MemberId | null = null;
   #leadership: Leadership | null = null;
-  /** Lease time in milliseconds: advances with the clock, but not over a pause. */
+  /** Lease time at the last check, in milliseconds, and the clock's time of it. */
   #leaseTime = 0;
   #checkedAt: number;
   /** Calls under way on this member. At most leaseCallsPendingMax. */
@@ -82,7 +82,7 @@ export class LeaseKeeper implements LeaseForwarding {
   }
 
   #promote(term: Term): void {
-    const deadlines = new LeaseDeadlines(this.#leaseTime);
+    const deadlines = new LeaseDeadlines(this.#leaseNow());
     this.#leadership = { term, deadlines, expiring: new Set(), pruneSize: pruneSizeMin };
     const { leases } = this.#deps;
     for (const id of leases.list()) this.#extend(id, this.#options.electionMs);
@@ -91,7 +91,7 @@ export class LeaseKeeper implements LeaseForwarding {
   #extend(id: LeaseId, extraMs: number): void {
     const lease = this.#deps.leases.get(id);
     if (lease === undefined || this.#leadership === null) return;
-    this.#leadership.deadlines.set(id, this.#leaseTime + lease.ttl * 1000 + extraMs);
+    this.#leadership.deadlines.set(id, this.#leaseNow() + lease.ttl * 1000 + extraMs);
   }
 
   /** An entry of this term was applied. */
@@ -110,10 +110,16 @@ export class LeaseKeeper implements LeaseForwarding {
     const now = this.#deps.clock.now();
     const elapsed = now - this.#checkedAt;
     if (elapsed < this.#options.leaseCheckMs) return;
+    this.#leaseTime = this.#leaseNow();
     this.#checkedAt = now;
-    // At most twice the period: a longer one was a pause, and what it held up comes first.
-    this.#leaseTime += Math.min(elapsed, 2 * this.#options.leaseCheckMs);
+    // A longer time was a pause, and what it held up comes first.
     if (elapsed <= 2 * this.#options.leaseCheckMs) this.#expireDue();
+  }
+
+  /** Lease time: goes with the clock, but no further than two checks over a pause. */
+  #leaseNow(): number {
+    const elapsed = this.#deps.clock.now() - this.#checkedAt;
+    return this.#leaseTime + Math.min(elapsed, 2 * this.#options.leaseCheckMs);
   }
 
   #expireDue(): void {
@@ -210,8 +216,9 @@ export class LeaseKeeper implements LeaseForwarding {
     const leadership = await this.#confirmed(limits);
     const lease = this.#deps.leases.get(id);
     if (lease === undefined) return { ttl: -1, grantedTtl: 0 };
-    const deadline = leadership.deadlines.get(id) ?? this.#leaseTime;
-    const ttl = Math.floor(Math.max(0, deadline - this.#leaseTime) / 1000);
+    const now = this.#leaseNow();
+    const deadline = leadership.deadlines.get(id) ?? now;
+    const ttl = Math.floor(Math.max(0, deadline - now) / 1000);
     return { ttl: Math.min(ttl, lease.ttl), grantedTtl: lease.ttl };
   }
 
