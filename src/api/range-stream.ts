@@ -9,9 +9,9 @@ import {
   RangeRequest,
   RangeRequest_SortOrder,
   RangeRequest_SortTarget,
-  RangeResponse,
   RangeStreamResponse,
 } from "../proto/etcdserverpb/kv.ts";
+import type { RangeResponse } from "../proto/etcdserverpb/kv.ts";
 import type { ApiOptions } from "./api-options.ts";
 import { decodeRequest, onlyRequest } from "./call.ts";
 import type { CallContext, ResponseSink, StreamMethod } from "./method.ts";

@@ -1,4 +1,4 @@
-import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import { kvMethods } from "../../src/api/kv.ts";
 import { RequestError } from "../../src/base/errors.ts";
@@ -105,11 +105,11 @@ describe("Put", () => {
   test("Put lets the client's bytes into the log unchanged", async () => {
     // Fields out of order, and a default written out: not what our encoder would make.
     const bytes = new BinaryWriter()
-      .tag(2, 2)
+      .tag(2, WireType.LengthDelimited)
       .bytes(value)
-      .tag(1, 2)
+      .tag(1, WireType.LengthDelimited)
       .bytes(key)
-      .tag(5, 0)
+      .tag(5, WireType.Varint)
       .bool(false)
       .finish();
     await callBytes(cluster, "/etcdserverpb.KV/Put", bytes);
@@ -172,15 +172,15 @@ describe("Range", () => {
   test("Range takes numbers at the edge of 64 bits etcd's way", async () => {
     const edge = async (field: number, number: string): Promise<RangeResponse> => {
       const bytes = new BinaryWriter()
-        .tag(1, 2)
+        .tag(1, WireType.LengthDelimited)
         .bytes(Buffer.from("a"))
-        .tag(2, 2)
+        .tag(2, WireType.LengthDelimited)
         .bytes(Buffer.of(0));
       return RangeResponse.decode(
         await callBytes(
           cluster,
           "/etcdserverpb.KV/Range",
-          bytes.tag(field, 0).int64(number).finish(),
+          bytes.tag(field, WireType.Varint).int64(number).finish(),
         ),
       );
     };
@@ -313,7 +313,7 @@ describe("Compact", () => {
     await expectRefusal(compact({ revision: 0 }), "compacted");
     await expectRefusal(compact({ revision: 2 }), "futureRev");
     for (const edge of ["9007199254740992", "9223372036854775807"]) {
-      const bytes = new BinaryWriter().tag(1, 0).int64(edge).finish();
+      const bytes = new BinaryWriter().tag(1, WireType.Varint).int64(edge).finish();
       await expectRefusal(callBytes(cluster, "/etcdserverpb.KV/Compact", bytes), "futureRev");
     }
   });

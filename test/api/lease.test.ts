@@ -1,4 +1,4 @@
-import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { beforeEach, describe, expect, test } from "vitest";
 import { leaseTtlSecondsMin } from "../../src/api/api-options.ts";
 import { leaseMethods } from "../../src/api/lease.ts";
@@ -122,13 +122,16 @@ describe("LeaseGrant", () => {
     await expectRefusal(grant("5", 60), "leaseExist");
     await expectRefusal(grant("6", 9_000_000_001), "leaseTTLTooLarge");
     for (const ttl of ["9007199254740992", "9223372036854775807"]) {
-      const bytes = new BinaryWriter().tag(1, 0).int64(ttl).finish();
+      const bytes = new BinaryWriter().tag(1, WireType.Varint).int64(ttl).finish();
       await expectRefusal(
         callBytes(cluster, "/etcdserverpb.Lease/LeaseGrant", bytes),
         "leaseTTLTooLarge",
       );
     }
-    const lowest = new BinaryWriter().tag(1, 0).int64("-9223372036854775808").finish();
+    const lowest = new BinaryWriter()
+      .tag(1, WireType.Varint)
+      .int64("-9223372036854775808")
+      .finish();
     const answer = await callBytes(cluster, "/etcdserverpb.Lease/LeaseGrant", lowest);
     expect(LeaseGrantResponse.decode(answer).TTL).toBe(2);
   });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { rangeStream } from "../../src/api/range-stream.ts";
 import { RequestError, grpcStatus } from "../../src/base/errors.ts";

@@ -1,6 +1,6 @@
 // Arbitrary requests of the KV service for properties. Keys come from a small alphabet, so that
 // they meet; numbers and ids include the edges of 64 bits.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type {
   Compare,
   DeleteRangeRequest,

@@ -1,5 +1,5 @@
-import { BinaryWriter } from "@bufbuild/protobuf/wire";
-import fc from "fast-check";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { composeCommand, decodeRequest } from "../../src/api/call.ts";
 import {
@@ -25,12 +25,16 @@ const shapes = [putShape, rangeShape, deleteRangeShape, txnShape, compactionShap
 
 /** A field that no request has, with any wire type that can be skipped. */
 const unknownField = fc
-  .tuple(fc.integer({ min: 65, max: 5000 }), fc.constantFrom(0, 1, 2, 5), fc.nat(1000))
+  .tuple(
+    fc.integer({ min: 65, max: 5000 }),
+    fc.constantFrom(WireType.Varint, WireType.Bit64, WireType.LengthDelimited, WireType.Bit32),
+    fc.nat(1000),
+  )
   .map(([number, wireType, value]) => {
     const writer = new BinaryWriter().tag(number, wireType);
-    if (wireType === 0) return writer.uint32(value).finish();
-    if (wireType === 1) return writer.fixed64(value).finish();
-    if (wireType === 5) return writer.fixed32(value).finish();
+    if (wireType === WireType.Varint) return writer.uint32(value).finish();
+    if (wireType === WireType.Bit64) return writer.fixed64(value).finish();
+    if (wireType === WireType.Bit32) return writer.fixed32(value).finish();
     return writer.bytes(new Uint8Array(value % 7)).finish();
   });
 
@@ -78,27 +82,35 @@ describe("isStrict", () => {
         ...PutRequest.encode(PutRequest.fromPartial({ key: Buffer.from("k") })).finish(),
         ...unknown,
       ]);
-      const operation = new BinaryWriter().tag(2, 2).bytes(put).finish();
-      const nested = new BinaryWriter().tag(2, 2).bytes(operation).finish();
+      const operation = new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(put).finish();
+      const nested = new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(operation).finish();
       expect(isStrict(nested, txnShape)).toBe(false);
     });
     fc.assert(property);
   });
 
   test("isStrict says no to a known field of another wire type", () => {
-    const bytes = new BinaryWriter().tag(1, 0).uint32(5).finish();
+    const bytes = new BinaryWriter().tag(1, WireType.Varint).uint32(5).finish();
     expect(isStrict(bytes, putShape)).toBe(false);
   });
 
   test("isStrict says no to a second value where one is meant", () => {
-    const twice = new BinaryWriter().tag(1, 0).int64(5).tag(1, 0).int64(6).finish();
+    const twice = new BinaryWriter()
+      .tag(1, WireType.Varint)
+      .int64(5)
+      .tag(1, WireType.Varint)
+      .int64(6)
+      .finish();
     expect(isStrict(twice, compactionShape)).toBe(false);
     const twoOps = new BinaryWriter()
-      .tag(1, 2)
+      .tag(1, WireType.LengthDelimited)
       .bytes(new Uint8Array())
-      .tag(2, 2)
+      .tag(2, WireType.LengthDelimited)
       .bytes(new Uint8Array());
-    const operation = new BinaryWriter().tag(2, 2).bytes(twoOps.finish()).finish();
+    const operation = new BinaryWriter()
+      .tag(2, WireType.LengthDelimited)
+      .bytes(twoOps.finish())
+      .finish();
     expect(isStrict(operation, txnShape)).toBe(false);
   });
 
@@ -189,7 +201,7 @@ describe("composeCommand", () => {
   });
 
   test("composeCommand holds numbers that saturate, and every reader gets the same", () => {
-    const bytes = new BinaryWriter().tag(1, 0).int64("9223372036854775807").finish();
+    const bytes = new BinaryWriter().tag(1, WireType.Varint).int64("9223372036854775807").finish();
     const decoded = Command.decode(composeCommand("compaction", bytes)).request;
     expect(decoded).toEqual({
       $case: "compaction",

@@ -1,5 +1,5 @@
 // Arbitrary commands that validation would let into the log, over few keys and leases.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { checkDuplicateKeys } from "../../src/api/duplicate-keys.ts";
 import { RequestError } from "../../src/base/errors.ts";
 import type { TxnRequest } from "../../src/proto/etcdserverpb/kv.ts";

@@ -29,6 +29,7 @@ export function newMachine(store: RowMap = new RowMap()): Machine {
 
 /** Applies one command as the next entry, in term 1 unless told. */
 export function applyRequest(machine: Machine, request: CommandRequest, term = 1): AppliedEntry {
-  const data = Command.encode({ request, proposal: undefined }).finish();
-  return machine.apply({ term, index: machine.appliedId().index + 1, kind: "normal", data });
+  const command = Command.encode({ request, proposal: undefined }).finish();
+  const index = machine.appliedId().index + 1;
+  return machine.apply({ term, index, kind: "normal", data: command });
 }

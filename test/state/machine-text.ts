@@ -8,13 +8,9 @@
 //   compact REV, grant ID TTL, revoke ID, expire ID... [of=TERM], publish MEMBER NAME STORE URL...
 //
 // END "*" is the range end that means: no upper bound. KEY "^" is the zero byte.
-import {
-  Compare,
-  DeleteRangeRequest,
-  PutRequest,
-  RangeRequest,
-} from "../../src/proto/etcdserverpb/kv.ts";
+import { DeleteRangeRequest, PutRequest, RangeRequest } from "../../src/proto/etcdserverpb/kv.ts";
 import type {
+  Compare,
   RangeResponse,
   RequestOp,
   ResponseOp,

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AssertionError } from "../../src/base/assert.ts";
 import type { LeaseId } from "../../src/base/ids.ts";
@@ -133,8 +133,8 @@ describe("Machine", () => {
 
   test("Machine applies entries once and in order", () => {
     const machine = newMachine();
-    const data = new Uint8Array();
-    const entry = (index: number) => ({ term: 1, index, kind: "normal" as const, data });
+    const nothing = new Uint8Array();
+    const entry = (index: number) => ({ term: 1, index, kind: "normal" as const, data: nothing });
     expect(() => machine.apply(entry(2))).toThrow(AssertionError);
     machine.apply(entry(1));
     expect(() => machine.apply(entry(1))).toThrow(AssertionError);
@@ -144,8 +144,8 @@ describe("Machine", () => {
   test("Machine returns whose proposal it was", () => {
     const machine = newMachine();
     const proposal = { member: "18446744073709551615", start: 3, sequence: 9 };
-    const data = Command.encode({ request: put("a"), proposal }).finish();
-    const applied = machine.apply({ term: 1, index: 1, kind: "normal", data });
+    const command = Command.encode({ request: put("a"), proposal }).finish();
+    const applied = machine.apply({ term: 1, index: 1, kind: "normal", data: command });
     expect(applied.proposal).toEqual(proposal);
     expect(applyRequest(machine, put("a")).proposal).toBeNull();
   });
@@ -155,10 +155,10 @@ describe("Machine", () => {
     const page = Buffer.alloc(200, 1);
     const command = Command.encode({ request: put("kept", "7"), proposal: undefined }).finish();
     page.set(command, 50);
-    const data = page.subarray(50, 50 + command.length);
+    const view = page.subarray(50, 50 + command.length);
     const machine = newMachine();
     applyRequest(machine, { $case: "leaseGrant", value: { ID: "7", TTL: 9 } });
-    machine.apply({ term: 1, index: 2, kind: "normal", data });
+    machine.apply({ term: 1, index: 2, kind: "normal", data: view });
     page.fill(0xee);
     expect(machine.mvcc.find(Buffer.from("kept"))?.version).toBe(1);
     expect(machine.leases.keys("7" as LeaseId)).toEqual([Uint8Array.from(Buffer.from("kept"))]);
