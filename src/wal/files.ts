@@ -28,7 +28,10 @@ export interface Files {
   /** Replaces `to` when it exists. */
   rename(from: string, to: string): void;
   unlink(path: string): void;
-  /** Makes a directory for its owner only, with its parents; content when it is there. */
+  /**
+   * Makes a directory for its owner only, and the directories above it that are missing, durably;
+   * content when it is there.
+   */
   makeDirectory(path: string): void;
   /** Removes an empty directory. */
   removeDirectory(path: string): void;

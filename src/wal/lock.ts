@@ -8,7 +8,8 @@
 // and does not work on every file system. `flock` is in every Debian, Fedora and Alpine (util-linux,
 // busybox). The owner's pid is written into the file for the message alone.
 import { spawnSync } from "node:child_process";
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { nodeFiles } from "./node-files.ts";
 import { WalError } from "./wal-error.ts";
 
 const lockName = "lock";
@@ -21,7 +22,7 @@ export interface DirectoryLock {
 
 /** Makes the directory when it is not there. Throws WalError "inUse" when another holds it. */
 export function lockDirectory(directory: string): DirectoryLock {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  nodeFiles.makeDirectory(directory);
   const path = `${directory}/${lockName}`;
   const file = openSync(path, "a+", 0o600);
   try {

@@ -16,6 +16,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { assert } from "../base/assert.ts";
 import type { Files } from "./files.ts";
 
@@ -65,7 +66,12 @@ export const nodeFiles: Files = {
     unlinkSync(path);
   },
   makeDirectory(path) {
-    mkdirSync(path, { mode: 0o700, recursive: true });
+    const full = resolve(path);
+    const firstMade = mkdirSync(full, { mode: 0o700, recursive: true }) ?? full;
+    // The lowest name is made durable also when an earlier process made it and died.
+    for (let made = full; made.length >= firstMade.length; made = dirname(made)) {
+      this.syncDirectory(dirname(made));
+    }
   },
   removeDirectory(path) {
     rmdirSync(path);

@@ -72,7 +72,7 @@ class SegmentPages {
   readonly pageCount: number;
   readonly #files: Files;
   readonly #file: number;
-  readonly #chunk = new Uint8Array(chunkBytes);
+  readonly #chunk: Uint8Array;
   #chunkStart = -1;
 
   constructor(files: Files, directory: string, id: number) {
@@ -81,6 +81,7 @@ class SegmentPages {
     this.#file = files.open(`${directory}/${segmentName(id)}`, "existing");
     const size = files.size(this.#file);
     this.pageCount = Math.floor(size / pageBytes);
+    this.#chunk = new Uint8Array(Math.min(chunkBytes, this.pageCount * pageBytes));
     if (size % pageBytes !== 0) {
       this.close();
       throw new DamageError({ segment: id, page: this.pageCount }, "the file ends within a page");

@@ -199,12 +199,14 @@ export class SimFiles implements Files {
   }
 
   makeDirectory(path: string): void {
-    if (this.#find(path)?.kind === "directory") return;
     const above = path.slice(0, path.lastIndexOf("/"));
-    if (above !== "") this.makeDirectory(above);
-    this.#step({ name: "makeDirectory", path });
-    const { directory, name } = this.#parent(path);
-    this.#change(directory, [{ name, node: newDirectory(new Map()) }]);
+    if (this.#find(path)?.kind !== "directory") {
+      if (above !== "") this.makeDirectory(above);
+      this.#step({ name: "makeDirectory", path });
+      const { directory, name } = this.#parent(path);
+      this.#change(directory, [{ name, node: newDirectory(new Map()) }]);
+    }
+    this.syncDirectory(above);
   }
 
   removeDirectory(path: string): void {
