@@ -137,13 +137,13 @@ export class CatchUp {
       if (sent === noticesMax || stream.isFull()) return sent;
       stream.progressDue.delete(watcher);
       if (!watcher.isQuiet || stream.catchingUp.has(watcher)) continue;
-      stream.send(this.#responses.progress(watcher.id));
+      stream.send(this.#responses.progress(watcher.idField));
       sent += 1;
     }
     const compactRevision = this.#history.compactRevision();
     for (const watcher of stream.catchingUp) {
       if (sent === noticesMax || stream.isFull() || watcher.next >= compactRevision) return sent;
-      stream.send(this.#responses.compacted(watcher.id, compactRevision));
+      stream.send(this.#responses.compacted(watcher.idField, compactRevision));
       this.#index.remove(watcher);
       stream.remove(watcher);
       sent += 1;

@@ -1,15 +1,10 @@
-// Bytes of watch responses. An event is encoded once, when the first watcher wants it, and the
-// same bytes go to every watcher of every stream; what is composed for each watcher is only the
-// small head (response header, watch id, fragment flag). Protobuf messages concatenate, so a
-// response is its head and then its event fields, joined on the wire.
-//
-// Sharing and memory: an event field of sharedBytesMin or more is passed on as a part of its own
-// and never copied, so that a thousand stalled streams hold one large value once. Smaller ones
-// are copied, which costs less than keeping track of them.
+// Bytes of watch responses. Protobuf messages concatenate, so a response is a list of fields to be
+// joined on the wire: the header, encoded once for a revision; the watch id, once for a watcher;
+// and each event, once, when the first watcher wants it. Nothing is copied here, and the same
+// bytes go to every watcher of every stream: what a thousand stalled streams hold of a large value
+// is one value. The sink copies small fields together where that is cheaper.
 import { assert } from "../base/assert.ts";
-import { concatBytes } from "../base/bytes.ts";
-import type { Revision, WatchId } from "../base/ids.ts";
-import type { ResponseHeader } from "../proto/etcdserverpb/header.ts";
+import type { Revision } from "../base/ids.ts";
 import { WatchResponse } from "../proto/etcdserverpb/watch.ts";
 import { Event_EventType } from "../proto/mvccpb/kv.ts";
 import type { Event, KeyValue } from "../proto/mvccpb/kv.ts";
@@ -18,11 +13,10 @@ import type { RevisionEvents } from "../state/outcome.ts";
 /** The key's value at a revision; undefined: none then, or compacted away. */
 export type ReadAt = (key: Uint8Array, at: Revision) => KeyValue | undefined;
 
-const sharedBytesMin = 1024;
 // What an event costs in memory beside its bytes; measured, rounded up.
 const eventBytesOverhead = 512;
 const emptyResponse = WatchResponse.fromPartial({});
-const fragmentField = WatchResponse.encode({ ...emptyResponse, fragment: true }).finish();
+const fragmentField = fieldsOf({ fragment: true });
 
 export class EncodedEvent {
   readonly event: Event;
@@ -41,7 +35,7 @@ export class EncodedEvent {
 
   /** The whole field `events` of a response; shared, never changed. */
   field(): Uint8Array {
-    this.#plain ??= WatchResponse.encode({ ...emptyResponse, events: [this.event] }).finish();
+    this.#plain ??= fieldsOf({ events: [this.event] });
     return this.#plain;
   }
 
@@ -50,12 +44,7 @@ export class EncodedEvent {
     if (this.#withPrev === null) {
       const prevKv = prevOf(this.event, readAt);
       this.#withPrev =
-        prevKv === undefined
-          ? this.field()
-          : WatchResponse.encode({
-              ...emptyResponse,
-              events: [{ ...this.event, prevKv }],
-            }).finish();
+        prevKv === undefined ? this.field() : fieldsOf({ events: [{ ...this.event, prevKv }] });
     }
     return this.#withPrev;
   }
@@ -80,37 +69,19 @@ export function encodedRevision(revisionEvents: RevisionEvents): EncodedRevision
   return { revision: revisionEvents.revision, events };
 }
 
-/** The field `header` of a response: one for all watchers of a revision. */
-export function headerField(header: ResponseHeader): Uint8Array {
-  return WatchResponse.encode({ ...emptyResponse, header }).finish();
+/** These fields of a response, and no others. */
+export function fieldsOf(fields: Partial<WatchResponse>): Uint8Array {
+  return WatchResponse.encode({ ...emptyResponse, ...fields }).finish();
 }
 
-/** The field `watch_id` of a response: empty for id 0, the default. */
-export function watchIdField(watchId: WatchId): Uint8Array {
-  return WatchResponse.encode({ ...emptyResponse, watchId }).finish();
-}
-
-/** One response in parts: the head and small events copied together, large events shared. */
+/** One response in parts, all of them shared. */
 export function composeResponse(
   header: Uint8Array,
   watchId: Uint8Array,
   events: readonly Uint8Array[],
   isFragment: boolean,
 ): Uint8Array[] {
-  const own = isFragment ? [header, watchId, fragmentField] : [header, watchId];
-  const parts: Uint8Array[] = [];
-  let run = own;
-  for (const event of events) {
-    if (event.length < sharedBytesMin) {
-      run.push(event);
-      continue;
-    }
-    if (run.length > 0) parts.push(concatBytes(run));
-    parts.push(event);
-    run = [];
-  }
-  if (run.length > 0) parts.push(concatBytes(run));
-  return parts;
+  return isFragment ? [header, watchId, fragmentField, ...events] : [header, watchId, ...events];
 }
 
 /** Splits the events of one response over several, each below `bytesMax` where its events allow. */

@@ -31,11 +31,11 @@ import { WatchCreateRequest_FilterType } from "../proto/etcdserverpb/watch.ts";
 import type { WatchCreateRequest } from "../proto/etcdserverpb/watch.ts";
 import type { RevisionEvents } from "../state/outcome.ts";
 import { CatchUp } from "./watch-catch-up.ts";
-import { encodedRevision, watchIdField } from "./watch-encoding.ts";
+import { encodedRevision, fieldsOf } from "./watch-encoding.ts";
 import type { EncodedEvent } from "./watch-encoding.ts";
 import type { WatchHistory } from "./watch-history.ts";
 import { RecentRevisions } from "./watch-recent.ts";
-import { noWatch, WatchResponses } from "./watch-responses.ts";
+import { WatchResponses } from "./watch-responses.ts";
 import type { HeaderSource } from "./watch-responses.ts";
 import { accepts, fieldFor, WatchStream } from "./watch-stream.ts";
 import type { Watcher, WatchSink } from "./watch-stream.ts";
@@ -47,7 +47,7 @@ export interface WatchHubOptions {
   readonly fragmentBytes: number;
   /** --watch-progress-notify-interval; up to a tenth is added, so that members do not align. */
   readonly progressNotifyMs: number;
-  /** Watchers of one stream, and of all: about 400 bytes each. More creates are refused. */
+  /** Watchers of one stream, and of all: about 1.3 kB each, idle. More creates are refused. */
   readonly watchersPerStreamMax: number;
   readonly watchersMax: number;
   /** Revisions kept encoded, for watchers that are a little behind. */
@@ -66,7 +66,7 @@ export const watchHubDefaults: WatchHubOptions = {
   fragmentBytes: 1536 * 1024,
   progressNotifyMs: 600_000,
   watchersPerStreamMax: 200_000,
-  watchersMax: 1_000_000,
+  watchersMax: 400_000,
   recentRevisionsMax: 1024,
   recentBytesMax: 4 * 1024 * 1024,
   scanRevisionsMax: 1000,
@@ -161,7 +161,7 @@ export class WatchHub {
     const watcher: Watcher = {
       ...keys,
       id,
-      idField: watchIdField(id),
+      idField: fieldsOf({ watchId: id }),
       stream,
       start,
       wantsPuts: !request.filters.includes(WatchCreateRequest_FilterType.NOPUT),
@@ -174,7 +174,7 @@ export class WatchHub {
     };
     stream.add(watcher, published);
     this.#index.add(watcher);
-    stream.send(this.#responses.created(id));
+    stream.send(this.#responses.created(watcher.idField));
     if (watcher.wantsProgress) this.#armProgress();
     if (start > 0 && start <= published) this.#catchUp.add(watcher, start);
   }
@@ -186,7 +186,7 @@ export class WatchHub {
     assert(!stream.isFull(), "a watch is canceled on a stream without room");
     this.#index.remove(watcher);
     stream.remove(watcher);
-    stream.send(this.#responses.canceled(watchId));
+    stream.send(this.#responses.canceled(watcher.idField));
   }
 
   /** Says that everything up to the header's revision was sent, if it was, to every watcher of the
@@ -195,7 +195,7 @@ export class WatchHub {
     if (stream.watchers.size === 0) return;
     assert(!stream.isFull(), "progress is asked on a stream without room");
     if (!stream.isInSync(this.#responses.published())) return;
-    stream.send(this.#responses.progress(noWatch));
+    stream.send(this.#responses.streamProgress());
   }
 
   /** The events of the next revision, after it was applied; once each and in order. */

@@ -1,13 +1,16 @@
 // The head of every watch response: the newest published revision with this member's identity and
-// term, encoded once for all watchers, and the responses that carry no events. Field values follow
+// term, encoded once for all watchers, and the responses that carry no events, in parts as all
+// responses. Field values follow
 // etcd 3.7: a refused create is created and canceled at once with id -1; a compaction cancel has
 // header revision 0 and no reason; a canceled watch has neither reason nor compact revision.
 import { assert } from "../base/assert.ts";
 import type { ClusterId, MemberId, Revision, Term, WatchId } from "../base/ids.ts";
-import { WatchResponse } from "../proto/etcdserverpb/watch.ts";
-import { headerField } from "./watch-encoding.ts";
+import { fieldsOf } from "./watch-encoding.ts";
 
-export const noWatch = "-1" as WatchId;
+const noWatch = "-1" as WatchId;
+const noWatchField = fieldsOf({ watchId: noWatch });
+const createdField = fieldsOf({ created: true });
+const canceledField = fieldsOf({ canceled: true });
 
 export interface HeaderSource {
   readonly clusterId: ClusterId;
@@ -52,39 +55,35 @@ export class WatchResponses {
     return this.#header;
   }
 
-  created(watchId: WatchId): Uint8Array {
-    return this.#encode(this.#published, { watchId, created: true });
+  created(watchIdField: Uint8Array): Uint8Array[] {
+    return [this.header(), watchIdField, createdField];
   }
 
-  refused(cancelReason: string): Uint8Array {
-    const refusal = { watchId: noWatch, created: true, canceled: true, cancelReason };
-    return this.#encode(this.#published, refusal);
+  refused(cancelReason: string): Uint8Array[] {
+    const fields = { watchId: noWatch, created: true, canceled: true, cancelReason };
+    return [this.header(), fieldsOf(fields)];
   }
 
-  canceled(watchId: WatchId): Uint8Array {
-    return this.#encode(this.#published, { watchId, canceled: true });
+  canceled(watchIdField: Uint8Array): Uint8Array[] {
+    return [this.header(), watchIdField, canceledField];
   }
 
-  compacted(watchId: WatchId, compactRevision: Revision): Uint8Array {
-    return this.#encode(0, { watchId, canceled: true, compactRevision });
+  compacted(watchIdField: Uint8Array, compactRevision: Revision): Uint8Array[] {
+    return [this.#encodeHeader(0), watchIdField, fieldsOf({ canceled: true, compactRevision })];
   }
 
-  /** `noWatch`: for all watches of the stream. */
-  progress(watchId: WatchId): Uint8Array {
-    return this.#encode(this.#published, { watchId });
+  progress(watchIdField: Uint8Array): Uint8Array[] {
+    return [this.header(), watchIdField];
   }
 
-  #encode(revision: Revision, fields: Partial<WatchResponse>): Uint8Array {
-    const header = this.#headerAt(revision);
-    return WatchResponse.encode(WatchResponse.fromPartial({ ...fields, header })).finish();
+  /** For all watches of the stream. */
+  streamProgress(): Uint8Array[] {
+    return [this.header(), noWatchField];
   }
 
   #encodeHeader(revision: Revision): Uint8Array {
-    return headerField(this.#headerAt(revision));
-  }
-
-  #headerAt(revision: Revision) {
     const { clusterId, memberId } = this.#source;
-    return { clusterId, memberId, revision, raftTerm: this.#source.term() };
+    const header = { clusterId, memberId, revision, raftTerm: this.#source.term() };
+    return fieldsOf({ header });
   }
 }

@@ -18,6 +18,7 @@ export interface WatchSink {
 
 export interface Watcher extends WatchedKeys {
   readonly id: WatchId;
+  /** The id as the field of a response. */
   readonly idField: Uint8Array;
   readonly stream: WatchStream;
   /** First revision wanted; above the published revision while the watcher waits for the future. */
@@ -118,9 +119,9 @@ export class WatchStream {
     return this.catchingUp.size > 0 || this.progressDue.size > 0;
   }
 
-  /** Sends one response without events. */
-  send(response: Uint8Array): void {
-    this.#write([response]);
+  /** Sends one response without events, in parts. */
+  send(response: readonly Uint8Array[]): void {
+    this.#write(response);
   }
 
   /** Sends events as one response, or as fragments of one. Not to be called when full. */

@@ -80,22 +80,19 @@ export class WatchBench {
   readonly hub: WatchHub;
   readonly time = new FakeClock();
   term = 1;
+  /** Views that history was read through. */
+  pinCount = 0;
   readonly #store: CheckedStore;
-  #soonCount = 0;
+  readonly #soon: (() => void)[] = [];
 
   private constructor(store: CheckedStore, options: Partial<WatchHubOptions>) {
     this.#store = store;
-    const index = new TreeKeyIndex();
-    this.mvcc = new Mvcc({ store, index }, { removedRevision: -1 });
+    this.mvcc = new Mvcc({ store, index: new TreeKeyIndex() }, { removedRevision: -1 });
     const clock: Clock = {
       now: () => this.time.now(),
       after: (delayMs, fire) => this.time.after(delayMs, fire),
       soon: (run) => {
-        this.#soonCount += 1;
-        this.time.soon(() => {
-          this.#soonCount -= 1;
-          run();
-        });
+        this.#soon.push(run);
       },
     };
     const header = {
@@ -103,7 +100,11 @@ export class WatchBench {
       memberId: "8" as MemberId,
       term: () => this.term,
     };
-    const history = new WatchHistory({ reader: this.mvcc, store });
+    const pin = () => {
+      this.pinCount += 1;
+      return store.pin();
+    };
+    const history = new WatchHistory({ reader: this.mvcc, store: { pin } });
     this.hub = new WatchHub(
       { history, header, clock, seed: 1 },
       { ...watchHubDefaults, ...options },
@@ -139,6 +140,7 @@ export class WatchBench {
   /** Moves the floor and removes what lies below. */
   compact(revision: number): void {
     assert(this.mvcc.compact(revision) === null, `compaction at ${revision} is refused`);
+    this.#commit();
     while (this.mvcc.compactStep(1000));
   }
 
@@ -157,18 +159,28 @@ export class WatchBench {
     this.hub.create(reader.stream, WatchCreateRequest.fromPartial(request));
   }
 
+  /** One turn of what waits to run. */
+  async turn(): Promise<void> {
+    this.#soon.shift()?.();
+    // Promises of the store in memory wait for nothing but their turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
   async settle(): Promise<void> {
     do {
-      this.time.settle();
-      // Promises of the store in memory wait for nothing but their turn.
-      await new Promise((resolve) => setImmediate(resolve));
-    } while (this.#soonCount > 0);
+      for (let run = this.#soon.shift(); run !== undefined; run = this.#soon.shift()) run();
+      await this.turn();
+    } while (this.#soon.length > 0);
   }
 
   #publish(events: RevisionEvents | null): RevisionEvents | null {
-    const { index, term } = this.#store.applied;
-    this.#store.commit({ index: index + 1, term, ...this.mvcc.summary() });
+    this.#commit();
     if (events !== null) this.hub.publish(events);
     return events;
+  }
+
+  #commit(): void {
+    const { index, term } = this.#store.applied;
+    this.#store.commit({ index: index + 1, term, ...this.mvcc.summary() });
   }
 }
