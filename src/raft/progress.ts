@@ -79,6 +79,8 @@ export interface Progress {
   readonly inflight: Inflight;
   /** Commit index last sent with an append. */
   commitSent: Index;
+  /** Tick of the last append sent. */
+  sentTick: number;
   /** Send an append though there is nothing new: its answer shows whether anything was lost. */
   prod: boolean;
   /** Entries were asked from disk for this follower and did not come yet. */
@@ -106,6 +108,7 @@ export function newProgress(
     probeSent: false,
     inflight: new Inflight(limits.inflightCountMax, limits.inflightBytesMax),
     commitSent: 0,
+    sentTick: at.tick,
     prod: false,
     isLoading: false,
     loaded: [],

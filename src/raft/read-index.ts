@@ -23,7 +23,7 @@ import { send } from "./outbox.ts";
 import { quorumValue } from "./quorum.ts";
 import type { RaftState } from "./raft-state.ts";
 import type { ReadRequest } from "./reads-state.ts";
-import { commitFromLeader } from "./replication.ts";
+import { commitFromLeader, prodIfLost } from "./replication.ts";
 
 /** A barrier of this member's own. `request` was never used before in this start. */
 export function askRead(state: RaftState, request: number): void {
@@ -116,9 +116,7 @@ export function handleHeartbeatResponse(state: RaftState, message: HeartbeatResp
   const progress = state.progress.get(message.from);
   if (progress === undefined) return;
   assert(message.round <= state.reads.round, "an answer to a round that was never sent");
-  // A lost append or acknowledgement shows now: ask again where the follower is.
-  progress.probeSent = false;
-  if (progress.match < state.log.last()) progress.prod = true;
+  prodIfLost(state, progress);
   if (message.round <= progress.roundAcked) return;
   progress.roundAcked = message.round;
   confirmRounds(state);

@@ -152,6 +152,16 @@ export function hasAppendsDue(state: RaftState): boolean {
   return false;
 }
 
+/**
+ * It answers heartbeats, but did not acknowledge in the time of one what it was sent: an append or
+ * an answer was lost. The next append shows which.
+ */
+export function prodIfLost(state: RaftState, progress: Progress): void {
+  if (state.ticks - progress.sentTick < state.config.heartbeatTicks) return;
+  progress.probeSent = false;
+  if (progress.match < state.log.last()) progress.prod = true;
+}
+
 /** What was read for a follower. It may have moved on since; then it is not needed. */
 export function entriesLoadedFor(
   state: RaftState,
@@ -196,6 +206,7 @@ function sendAppend(state: RaftState, progress: Progress): void {
     commit,
   });
   progress.commitSent = commit;
+  progress.sentTick = state.ticks;
   progress.prod = false;
   if (progress.state === "probe") {
     progress.probeSent = true;
