@@ -1,6 +1,7 @@
 // The key index over an ordered tree of records: a record for every key that has a change since
 // the compaction floor, live or not. The digest over live keys is kept with every change.
 import { assert } from "../base/assert.ts";
+import { equalBytes } from "../base/bytes.ts";
 import type { LeaseId, Revision } from "../base/ids.ts";
 import { Digest, KeyHash } from "./digest.ts";
 import type {
@@ -22,6 +23,8 @@ export class TreeKeyIndex implements KeyIndex {
   readonly #tree = new KeyTree();
   readonly #digest = new Digest();
   readonly #hash = new KeyHash();
+  // Found last: a command asks for a key, and then changes it.
+  #recent: KeyRecord | null = null;
 
   keyCount(): number {
     return this.#tree.liveCount();
@@ -32,16 +35,16 @@ export class TreeKeyIndex implements KeyIndex {
   }
 
   find(key: Uint8Array): KeyMeta | undefined {
-    const record = this.#tree.find(key);
+    const record = this.#find(key);
     return record !== undefined && record.isLive() ? record.meta() : undefined;
   }
 
   at(key: Uint8Array, revision: Revision): RevisionRef | undefined {
-    return this.#tree.find(key)?.at(revision);
+    return this.#find(key)?.at(revision);
   }
 
   put(key: Uint8Array, at: RevisionRef, lease: LeaseId, value: Uint8Array): KeyMeta {
-    const record = this.#tree.findOrInsert(key, () => new KeyRecord(key.slice()));
+    const record = this.#find(key) ?? this.#tree.insert(new KeyRecord(key.slice()));
     const isNew = !record.isLive();
     const meta = {
       createRevision: isNew ? at.main : record.createRevision,
@@ -56,7 +59,7 @@ export class TreeKeyIndex implements KeyIndex {
   }
 
   tombstone(key: Uint8Array, at: RevisionRef): void {
-    const record = this.#tree.find(key);
+    const record = this.#find(key);
     assert(record !== undefined && record.isLive(), "only a live key is deleted");
     this.#tree.countLive(key, -1);
     this.#clearHash(record);
@@ -104,20 +107,29 @@ export class TreeKeyIndex implements KeyIndex {
       else if (result.isGone) gone.push(record);
       return result !== null;
     });
+    this.#recent = null;
     for (const record of gone) this.#tree.remove(record);
     return next;
   }
 
   restoreChange(key: Uint8Array, at: RevisionRef, meta: KeyMeta | null): void {
-    const record = this.#tree.findOrInsert(key, () => new KeyRecord(key.slice()));
+    const record = this.#find(key) ?? this.#tree.insert(new KeyRecord(key.slice()));
     if (record.isLive() !== (meta !== null)) this.#tree.countLive(key, meta === null ? -1 : 1);
     record.change(at, meta);
   }
 
   restoreValue(key: Uint8Array, value: Uint8Array): void {
-    const record = this.#tree.find(key);
+    const record = this.#find(key);
     assert(record !== undefined && record.isLive(), "only a live key has a value");
     this.#setHash(record, value);
+  }
+
+  #find(key: Uint8Array): KeyRecord | undefined {
+    const recent = this.#recent;
+    if (recent !== null && equalBytes(recent.key, key)) return recent;
+    const record = this.#tree.find(key);
+    this.#recent = record ?? null;
+    return record;
   }
 
   #setHash(record: KeyRecord, value: Uint8Array): void {

@@ -49,14 +49,10 @@ export class KeyTree {
     return record !== undefined && compareBytes(record.key, key) === 0 ? record : undefined;
   }
 
-  /** The record of `key`, or the one that `make` gives, inserted. It is not live when inserted. */
-  findOrInsert(key: Uint8Array, make: () => KeyRecord): KeyRecord {
-    const leaf = this.#leafOf(key);
-    const position = lowerBound(leaf.records, key);
-    const found = leaf.records[position];
-    if (found !== undefined && compareBytes(found.key, key) === 0) return found;
-    const record = make();
-    leaf.records.splice(position, 0, record);
+  /** The record must not be live, nor its key in the tree. */
+  insert(record: KeyRecord): KeyRecord {
+    const leaf = this.#leafOf(record.key);
+    leaf.records.splice(lowerBound(leaf.records, record.key), 0, record);
     if (leaf.records.length > nodeSizeMax) this.#splitLeaf(leaf);
     return record;
   }

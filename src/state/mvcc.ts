@@ -161,6 +161,10 @@ export class Mvcc {
     assert(this.#changes === null, "history is removed between commands");
     if (this.#pass === null) {
       if (this.#removedRevision >= this.#compactRevision) return false;
+      assert(
+        this.#store.applied.compactRevision === this.#compactRevision,
+        "the floor is committed before history goes",
+      );
       this.#pass = { revision: this.#compactRevision, from: emptyBytes };
     }
     const pass = this.#pass;

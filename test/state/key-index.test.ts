@@ -269,7 +269,7 @@ test("KeyRecord.compact keeps a tombstone written exactly at the revision", () =
 
 test("KeyTree.remove refuses a key that is live", () => {
   const tree = new KeyTree();
-  const record = tree.findOrInsert(Uint8Array.of(1), () => new KeyRecord(Uint8Array.of(1)));
+  const record = tree.insert(new KeyRecord(Uint8Array.of(1)));
   record.change(
     { main: 2, sub: 0 },
     { createRevision: 2, modRevision: 2, version: 1, lease: noLease },

@@ -27,6 +27,12 @@ export class HeldPlace implements BackendPlace {
     return this.#place.wipe();
   }
 
+  /** What lies below the store: to damage it. */
+  backend(): Backend {
+    if (this.#backend === null) throw new Error("nothing is open");
+    return this.#backend;
+  }
+
   /** What was not flushed is gone. */
   async crash(): Promise<void> {
     await this.#backend?.close();
