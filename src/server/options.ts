@@ -65,7 +65,8 @@ function listenAddresses(flags: FlagSet, name: string): ListenAddress[] {
         `expected IP in URL for binding (${url}); give --${name} an IP address or localhost`,
       );
     }
-    return { url, host, port };
+    // As Go: the IPv4 loopback, which every client tries; Node would take what the resolver says.
+    return { url, host: host === "localhost" ? "127.0.0.1" : host, port };
   });
 }
 

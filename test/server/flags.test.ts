@@ -44,8 +44,8 @@ describe("readFlags, spelling", () => {
     expect(options([])).toMatchObject({
       name: "default",
       dataDir: "default.etcd",
-      listenClient: [{ host: "localhost", port: 2379 }],
-      listenPeer: [{ host: "localhost", port: 2380 }],
+      listenClient: [{ host: "127.0.0.1", port: 2379 }],
+      listenPeer: [{ host: "127.0.0.1", port: 2380 }],
       advertiseClientUrls: ["http://localhost:2379"],
       initialCluster: [{ name: "default", peerUrls: ["http://localhost:2380"] }],
       initialClusterToken: "etcd-cluster",

@@ -1,0 +1,477 @@
+#!/usr/bin/env node
+// The `keelson` command and the composition root: the only place of the product that constructs
+// and connects the rooms. Parses, constructs, starts, stops; decides nothing else.
+//
+//   starting --everything is open--> serving --SIGTERM, SIGINT--> draining --> exit 0
+//      |-- refused: one line that says what to do, exit 1 (2: the command line)
+//   any state --a broken invariant, a dead disk, a stray exception--> exit 1, the log decides
+//
+// Stopping goes from the edge inwards: no new connections, calls under way end, the node hands its
+// work over or finishes it, then log and store are closed. A second signal ends it at once.
+import { randomInt } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pino } from "pino";
+import { dbQuotaBytesDefault, leaseTtlSecondsMin } from "./api/api-options.ts";
+import type { MethodTable } from "./api/method.ts";
+import { serviceTable } from "./api/services.ts";
+import type { Clock } from "./base/clock.ts";
+import type { Logger } from "./base/logger.ts";
+import { Prng } from "./base/prng.ts";
+import { keelsonVersion } from "./base/version.ts";
+import { greetingText, usageText, versionText } from "./cli/serve.ts";
+import { runWal } from "./cli/wal.ts";
+import { GrpcServer } from "./grpc/grpc-server.ts";
+import { healthMethods } from "./grpc/health.ts";
+import type { GrpcLimits } from "./grpc/limits.ts";
+import { defaultGrpcLimits } from "./grpc/limits.ts";
+import { Gateway } from "./http/gateway.ts";
+import type { HealthSource } from "./http/health.ts";
+import type { HttpApp, HttpCollaborators } from "./http/http-server.ts";
+import { defaultHttpOptions, openHttpApp } from "./http/http-server.ts";
+import type { ListenerLimits } from "./http/listener.ts";
+import { Listener } from "./http/listener.ts";
+import { GrpcTransport } from "./peer/grpc-transport.ts";
+import { RangeRequest } from "./proto/etcdserverpb/kv.ts";
+import { Raft } from "./raft/raft.ts";
+import { initialCluster } from "./server/bootstrap.ts";
+import { readFlags } from "./server/flag-sources.ts";
+import { flagsHelp } from "./server/flags.ts";
+import type { InitialMembers } from "./server/initial-members.ts";
+import { readInitialMembers, writeInitialMembers } from "./server/initial-members.ts";
+import { Metrics } from "./server/metrics.ts";
+import { MemberRefused } from "./server/members.ts";
+import { Node } from "./server/node.ts";
+import type { NodeOptions } from "./server/node-options.ts";
+import { nodeOptions, raftConfig } from "./server/node-options.ts";
+import { openOrRebuild } from "./server/open-state.ts";
+import type { ListenAddress, ServeOptions } from "./server/options.ts";
+import { checkFirstStart, serveOptions } from "./server/options.ts";
+import { realClock } from "./server/real-clock.ts";
+import { restoreRaft } from "./server/restore-raft.ts";
+import { ServingWatch } from "./server/serving-watch.ts";
+import { StartError } from "./server/start-error.ts";
+import { timedPlace } from "./server/timed-backend.ts";
+import { WatchHistory } from "./server/watch-history.ts";
+import { WatchHub, watchHubDefaults } from "./server/watch-hub.ts";
+import { restoreMachine } from "./state/machine.ts";
+import type { CheckedStore } from "./store/checked-store.ts";
+import { LeveldbPlace } from "./store/leveldb-backend.ts";
+import { WalError } from "./wal/wal-error.ts";
+import { openWal } from "./wal/wal.ts";
+
+/** Of a stop: how long calls under way may take, and the whole of it. */
+const callGraceMs = 1_000;
+const stopMsMax = 10_000;
+
+const listenerLimits: ListenerLimits = {
+  connectionsMax: 20_000,
+  // Everybody behind one balancer has one address.
+  connectionsPerAddressMax: 10_000,
+  undecidedMax: 1_000,
+  firstBytesMs: 5_000,
+};
+
+/** What runs below the edges. */
+interface Member {
+  readonly node: Node;
+  readonly store: CheckedStore;
+  readonly transport: GrpcTransport;
+  readonly peers: readonly { readonly id: MemberIdOf }[];
+}
+type MemberIdOf = ReturnType<Node["status"]>["memberId"];
+
+interface Process {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly fatal: (error: unknown) => never;
+}
+
+function openLogger(level: string, outputs: readonly string[]): Logger {
+  const destinations = { default: 2, stderr: 2, stdout: 1 } as const;
+  const streams = outputs.map((output) => ({
+    level,
+    // Written at once: what is said last before an exit counts most.
+    stream: pino.destination({
+      dest: output in destinations ? destinations[output as keyof typeof destinations] : output,
+      sync: true,
+      mkdir: false,
+    }),
+  }));
+  const log = pino(
+    {
+      level,
+      base: null,
+      messageKey: "msg",
+      timestamp: () => `,"ts":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    pino.multistream(streams),
+  );
+  return {
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.info(fields, message),
+    warn: (fields, message) => log.warn(fields, message),
+    error: (fields, message) => log.error(fields, message),
+  };
+}
+
+/** The cluster that the directory was made for, or that the flags say when they do. */
+function initialMembers(options: ServeOptions, directory: string): InitialMembers {
+  const saved = readInitialMembers(directory);
+  if (saved !== undefined && !options.isInitialClusterGiven) return saved;
+  if (saved === undefined) checkFirstStart(options);
+  const { name, initialClusterToken: token, initialCluster: members } = options;
+  return { name, token, members };
+}
+
+async function openMember(
+  options: ServeOptions,
+  limits: NodeOptions,
+  metrics: Metrics,
+  { clock, logger, fatal }: Process,
+): Promise<Member> {
+  const directory = join(options.dataDir, "member");
+  const initial = initialMembers(options, directory);
+  const { clusterId, members, configuration } = initialCluster(initial.members, initial.token);
+  const own = members.find(({ name }) => name === initial.name);
+  if (own === undefined) {
+    throw new StartError(
+      `couldn't find local name "${initial.name}" in the initial cluster configuration; ` +
+        `give the --initial-cluster that ${directory} was made with, or leave it out`,
+    );
+  }
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
+  const create = { cluster: clusterId, member: own.id, configuration };
+  const log = await openWal({ directory, create, clock, logger, fatal });
+  writeInitialMembers(directory, initial);
+  const place = timedPlace(new LeveldbPlace(join(directory, "state")), clock, (durationMs) =>
+    metrics.backendCommitted(durationMs),
+  );
+  const opening = await openOrRebuild({ place, logger });
+  if (opening.type === "newerFormat") {
+    throw new StartError(
+      `${directory}/state has format ${opening.version}, which this version does not know; ` +
+        "start the version that wrote it",
+    );
+  }
+  const { store, mvcc } = opening.state;
+  const machine = restoreMachine(opening.state, members);
+  const { identity } = log.recovered;
+  const raft = new Raft(raftConfig(limits, identity), await restoreRaft(log, store.applied.index));
+  const peers = members.filter(({ id }) => id !== own.id);
+  const transport = await GrpcTransport.open(
+    {
+      self: { ...identity, electionMs: options.electionMs },
+      peers,
+      replicatedStore: (id) => machine.members.get(id)?.storeId ?? null,
+      clock,
+      prng: new Prng(limits.seed, 2),
+      logger,
+    },
+    options.listenPeer.map(({ url }) => url),
+  );
+  const watchHub = new WatchHub(
+    {
+      history: new WatchHistory({ reader: mvcc, store }),
+      header: {
+        clusterId: identity.cluster,
+        memberId: identity.member,
+        term: () => raft.status().term,
+      },
+      clock,
+      seed: limits.seed,
+    },
+    {
+      ...watchHubDefaults,
+      fragmentBytes: options.requestBytesMax,
+      progressNotifyMs: options.watchProgressMs,
+    },
+  );
+  const node = new Node(
+    { raft, log, transport, machine, store, watchHub, clock, logger, fatal },
+    limits,
+  );
+  return { node, store, transport, peers };
+}
+
+function grpcLimits(options: ServeOptions): GrpcLimits {
+  const unlimited = 2 ** 32 - 1;
+  const streamsMax = options.concurrentStreamsMax;
+  return {
+    ...defaultGrpcLimits,
+    messageBytesMax: options.requestBytesMax + 512 * 1024,
+    streamsPerConnectionMax:
+      streamsMax === unlimited ? defaultGrpcLimits.streamsPerConnectionMax : streamsMax,
+    pingIntervalMsMin: options.keepaliveMinMs,
+    // Timers end at 2^31 ms: none within 24 days is none.
+    keepaliveIntervalMs: options.keepaliveIntervalMs || 2 ** 31 - 1,
+    keepaliveTimeoutMs: options.keepaliveTimeoutMs,
+  };
+}
+
+/** The probes of /health, /livez and /readyz. */
+function healthSource(node: Node): HealthSource {
+  const signal = new AbortController().signal;
+  const anyKey = RangeRequest.fromPartial({ key: Uint8Array.of(0), limit: 1, keysOnly: true });
+  return {
+    // None is ever raised: there is no quota yet, and damage ends the process.
+    alarms: () => [],
+    hasLeader: () => node.status().leader !== null,
+    isLearner: () => node.status().isLearner,
+    async read(kind) {
+      if (kind === "linearizable") await node.barrier({ deadline: Infinity, signal });
+      await node.range(anyKey);
+    },
+  };
+}
+
+function methodTable(
+  { node, store }: Member,
+  serving: ServingWatch,
+  options: ServeOptions,
+  seed: number,
+): MethodTable {
+  const services = serviceTable(
+    { node, clock: realClock, random: new Prng(seed, 3), dbBytes: () => store.diskBytes() },
+    {
+      txnOpsMax: options.txnOpsMax,
+      requestBytesMax: options.requestBytesMax,
+      leaseTtlSecondsMin: leaseTtlSecondsMin(options.electionMs),
+      electionMs: options.electionMs,
+      dbQuotaBytes: dbQuotaBytesDefault,
+    },
+  );
+  return new Map([...services, ...healthMethods(serving)]);
+}
+
+/** The listeners and what stands behind them. */
+interface Edge {
+  readonly listeners: readonly Listener[];
+  readonly http: readonly HttpApp[];
+  readonly grpcServer: GrpcServer;
+}
+
+async function openEdge(
+  options: ServeOptions,
+  collaborators: HttpCollaborators,
+  grpcServer: GrpcServer,
+  clock: Clock,
+): Promise<Edge> {
+  const { corsOrigins, hostWhitelist } = options;
+  const httpOptions = { ...defaultHttpOptions, corsOrigins, hostWhitelist };
+  const client = await openHttpApp(collaborators, httpOptions);
+  const metrics = await openHttpApp(collaborators, { ...httpOptions, surface: "metrics" });
+  const listeners: Listener[] = [];
+  const listen = async (
+    flag: string,
+    addresses: readonly ListenAddress[],
+    served: { http: HttpApp | null; sessions: GrpcServer | null },
+  ) => {
+    for (const { url, host, port } of addresses) {
+      const { logger } = collaborators;
+      const http = served.http?.server ?? null;
+      const listener = new Listener({ ...served, http, clock, logger }, listenerLimits);
+      try {
+        await listener.listen(host, port);
+      } catch (error) {
+        throw listenError(`--${flag}=${url}`, error);
+      }
+      logger.info({ url }, "listening");
+      listeners.push(listener);
+    }
+  };
+  const hasHttpPort = options.listenClientHttp.length > 0;
+  await listen("listen-client-urls", options.listenClient, {
+    http: hasHttpPort ? null : client,
+    sessions: grpcServer,
+  });
+  await listen("listen-client-http-urls", options.listenClientHttp, {
+    http: client,
+    sessions: null,
+  });
+  await listen("listen-metrics-urls", options.listenMetrics, { http: metrics, sessions: null });
+  return { listeners, http: [client, metrics], grpcServer };
+}
+
+function listenError(what: string, error: unknown): StartError {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EADDRINUSE") {
+    return new StartError(
+      `cannot listen on ${what}: the address is in use; stop the other process or choose ` +
+        "another port",
+    );
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return new StartError(`cannot listen on ${what}: ${reason}`);
+}
+
+async function stopAll(
+  { listeners, http, grpcServer }: Edge,
+  { node, store }: Member,
+  serving: ServingWatch,
+): Promise<void> {
+  serving.stopServing();
+  for (const listener of listeners) listener.stopAccepting();
+  for (const { server } of http) server.closeIdleConnections();
+  await grpcServer.close(callGraceMs);
+  await node.stop();
+  await store.close();
+  for (const listener of listeners) listener.destroyConnections();
+  for (const { app } of http) await app.close();
+  serving.stop();
+}
+
+async function serve(
+  options: ServeOptions,
+  hasGreeting: boolean,
+  process_: Process,
+): Promise<void> {
+  const { clock, logger, fatal } = process_;
+  const seed = randomInt(2 ** 32);
+  const metrics = new Metrics();
+  const limits = nodeOptions({
+    name: options.name,
+    clientUrls: options.advertiseClientUrls,
+    heartbeatMs: options.heartbeatMs,
+    electionMs: options.electionMs,
+    requestBytesMax: options.requestBytesMax,
+    seed,
+  });
+  const member = await openMember(options, limits, metrics, process_);
+  const { node, store, transport, peers } = member;
+  const serving = new ServingWatch(() => node.status().leader, clock);
+  const methods = methodTable(member, serving, options, seed);
+  const grpcServer = new GrpcServer(
+    { methods, clock, logger, observer: metrics.calls, fatal },
+    grpcLimits(options),
+  );
+  const bodyLimits = {
+    bytesMax: options.requestBytesMax + 512 * 1024,
+    depthMax: 512,
+    firstTextMs: 30_000,
+  };
+  const gateway = new Gateway({ methods, clock, logger, fatal }, bodyLimits);
+  const health = {
+    source: healthSource(node),
+    observe: (path: string, check: string | null, passed: boolean) =>
+      metrics.healthAnswered(path, check, passed),
+  };
+  const edge = await openEdge(
+    options,
+    {
+      health,
+      metrics: () => metrics.page(),
+      gateway: options.hasGateway ? gateway : null,
+      logger,
+      fatal,
+    },
+    grpcServer,
+    clock,
+  );
+  metrics.observe({
+    status: () => node.status(),
+    leaderChanges: () => serving.leaderChanges(),
+    compactRevision: () => node.machine.mvcc.compactRevision(),
+    keyCount: () => node.machine.mvcc.summary().keyCount,
+    leaseCount: () => node.machine.leases.list().length,
+    storeBytes: () => store.diskBytes(),
+    clientConnections: () =>
+      edge.listeners.reduce((count, listener) => count + listener.connectionCount(), 0),
+    peers: () => peers.map(({ id }) => id),
+    connectedPeers: () => transport.connected(),
+  });
+  onStopSignal(logger, () => stopAll(edge, member, serving));
+  node.start();
+  serving.start();
+  const forever = new AbortController().signal;
+  while (!serving.serving()) await serving.changed(forever);
+  logger.info({ name: options.name }, "ready to serve client requests");
+  if (!hasGreeting) return;
+  process.stdout.write(
+    greetingText({
+      name: options.name,
+      dataDir: options.dataDir,
+      clientUrls: options.advertiseClientUrls,
+      peerUrls: options.initialAdvertisePeerUrls,
+    }),
+  );
+}
+
+function onStopSignal(logger: Logger, stop: () => Promise<void>): void {
+  let isStopping = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    logger.info({ signal }, "stopping");
+    setTimeout(() => process.exit(1), stopMsMax).unref();
+    void stop().then(() => {
+      logger.info({}, "stopped");
+      process.exit(0);
+    });
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+}
+
+async function runServe(args: readonly string[]): Promise<void> {
+  const flags = readFlags(args, process.env, (path) => readFileSync(path, "utf8"));
+  if (flags.bool("help")) {
+    process.stdout.write(flagsHelp());
+    return;
+  }
+  if (flags.bool("version")) {
+    process.stdout.write(versionText(process));
+    return;
+  }
+  const options = serveOptions(flags);
+  // Nobody but this user reads what is in the store (as etcd).
+  process.umask(0o077);
+  const logger = openLogger(options.logLevel, options.logOutputs);
+  const fatal = (error: unknown): never => {
+    const isPlain = error instanceof MemberRefused || error instanceof StartError;
+    const detail = error instanceof Error && !isPlain ? error.stack : String(error);
+    logger.error({ error: detail }, "the process must end");
+    process.exit(1);
+  };
+  process.on("uncaughtException", fatal);
+  process.on("unhandledRejection", fatal);
+  for (const warning of flags.warnings) logger.warn({}, warning);
+  logger.info({ version: keelsonVersion, ...options }, "starting");
+  const hasGreeting = flags.bool("greeting") || process.stdout.isTTY;
+  await serve(options, hasGreeting, { clock: realClock, logger, fatal });
+}
+
+async function run([command, ...args]: readonly string[]): Promise<number | null> {
+  switch (command) {
+    case "serve":
+      await runServe(args);
+      return null;
+    case "wal":
+      return runWal(args);
+    case "version":
+    case "--version":
+      process.stdout.write(versionText(process));
+      return null;
+    case "help":
+    case "--help":
+    case "-h":
+      process.stdout.write(usageText);
+      return null;
+    default: {
+      const what = command === undefined ? "no command" : `unknown command "${command}"`;
+      throw new StartError(`${what}; see keelson help`, 2);
+    }
+  }
+}
+
+try {
+  const exitCode = await run(process.argv.slice(2));
+  if (exitCode !== null) process.exitCode = exitCode;
+} catch (error) {
+  const isRefusal =
+    error instanceof StartError || error instanceof WalError || error instanceof MemberRefused;
+  const text = isRefusal || !(error instanceof Error) ? String(error) : error.stack;
+  process.stderr.write(`keelson: ${isRefusal ? error.message : text}\n`);
+  process.exit(error instanceof StartError ? error.exitCode : 1);
+}
