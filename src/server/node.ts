@@ -161,7 +161,8 @@ export class Node implements TransportReceiver {
     publishing.catch((error: unknown) => this.#fail(error));
   }
 
-  /** Refuses new work, gives what is under way a moment to end, and lets go of everything. */
+  /** Refuses new work, gives what is under way a moment to end, and closes transport and log. The
+   * store stays open for reads under way; closing it, after them, is its opener's business. */
   async stop(): Promise<void> {
     if (this.#state !== "running") return;
     this.#state = "stopping";
@@ -173,7 +174,6 @@ export class Node implements TransportReceiver {
     this.#end();
     await this.#deps.transport.close();
     await this.#deps.log.close();
-    await this.#deps.store.close();
   }
 
   /** `command` is an encoded keelson.Command without `proposal`. */

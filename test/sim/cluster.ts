@@ -24,6 +24,7 @@ import { WatchHistory } from "../../src/server/watch-history.ts";
 import { WatchHub, watchHubDefaults } from "../../src/server/watch-hub.ts";
 import { restoreMachine } from "../../src/state/machine.ts";
 import type { Outcome } from "../../src/state/outcome.ts";
+import type { CheckedStore } from "../../src/store/checked-store.ts";
 import { MemoryPlace } from "../../src/store/memory-backend.ts";
 import { MemoryDisk, MemoryLog } from "../../src/wal/memory-log.ts";
 import { FakeClock } from "./fake-clock.ts";
@@ -156,6 +157,7 @@ export class SimMember {
   #wipeCount = 0;
   #life: {
     node: Node;
+    store: CheckedStore;
     clock: MemberClock;
     log: MemoryLog;
     transport: { close(): unknown };
@@ -242,7 +244,7 @@ export class SimMember {
       },
       options,
     );
-    this.#life = { node, clock, log, transport };
+    this.#life = { node, store: state.store, clock, log, transport };
     node.start();
   }
 
@@ -262,6 +264,7 @@ export class SimMember {
   async stop(): Promise<void> {
     const node = this.node();
     await this.#cluster.result(node.stop());
+    await this.#life?.store.close();
     this.#life?.clock.kill();
     this.#place = new MemoryPlace(this.#place.image());
     this.#life = null;
