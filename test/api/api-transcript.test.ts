@@ -2,20 +2,25 @@
 //   SERVICE/METHOD field=value ...    keys and values as text, "*" the byte 0, numbers in 64 bits
 //   ----
 //   the response as JSON without cluster and member, or: error CODE TEXT
-// Also: "leaderless" and "led" take the leader away and bring it back.
+// Also: "leaderless" takes the leader away.
 import { fromBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { FieldDescriptorProto_Type, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import type { DescriptorProto } from "@bufbuild/protobuf/wkt";
+import { describe } from "vitest";
+import type { MethodTable } from "../../src/api/method.ts";
+import { serviceTable } from "../../src/api/services.ts";
 import { RequestError } from "../../src/base/errors.ts";
+import { Prng } from "../../src/base/prng.ts";
 import { fileDescriptorSetBase64 } from "../../src/proto/descriptors.ts";
 import { MemberListResponse } from "../../src/proto/etcdserverpb/cluster.ts";
 import * as kv from "../../src/proto/etcdserverpb/kv.ts";
 import * as lease from "../../src/proto/etcdserverpb/lease.ts";
 import { AlarmResponse } from "../../src/proto/etcdserverpb/maintenance.ts";
+import { SimCluster } from "../sim/cluster.ts";
 import { testTranscripts } from "../transcript.ts";
 import type { TranscriptRun } from "../transcript.ts";
-import { callBytes, callStream, startOneMember } from "./one-member.ts";
+import { callBytes, callStream, startOneMember, testOptions } from "./one-member.ts";
 
 const set = fromBinary(FileDescriptorSetSchema, Buffer.from(fileDescriptorSetBase64, "base64"));
 
@@ -73,21 +78,29 @@ function responseText(response: unknown): string {
   });
 }
 
-async function start(): Promise<TranscriptRun> {
-  const cluster = await startOneMember();
-  const { leader } = cluster.node;
+/** What a transcript is run against. */
+interface Served {
+  readonly methods: MethodTable;
+  /** Until the leader is known to be gone. */
+  loseLeader(): Promise<void>;
+  /** Lets happen what the call waits for. */
+  result<T>(call: Promise<T>): Promise<T>;
+}
+
+function runOn({ methods, loseLeader, result }: Served): TranscriptRun {
   return async (method, args) => {
-    if (method === "leaderless" || method === "led") {
-      cluster.node.leader = method === "led" ? leader : null;
+    if (method === "leaderless") {
+      await loseLeader();
       return "";
     }
     const path = `/etcdserverpb.${method}`;
     const bytes = requestBytes(method, args);
     const decode = (answer: Uint8Array): string => responseText(responses[method]?.decode(answer));
     try {
-      if (cluster.methods.get(path)?.kind === "unary")
-        return decode(await callBytes(cluster, path, bytes));
-      return (await callStream(cluster, path, [bytes])).map(decode).join("\n");
+      if (methods.get(path)?.kind === "unary") {
+        return decode(await result(callBytes({ methods }, path, bytes)));
+      }
+      return (await result(callStream({ methods }, path, [bytes]))).map(decode).join("\n");
     } catch (error) {
       if (error instanceof RequestError) return `error ${error.status} ${error.message}`;
       throw error;
@@ -95,4 +108,31 @@ async function start(): Promise<TranscriptRun> {
   };
 }
 
-testTranscripts("api", start);
+describe("on one member that applies at once", () => {
+  testTranscripts("api", async () => {
+    const { node, methods } = await startOneMember();
+    const loseLeader = async (): Promise<void> => void (node.leader = null);
+    return runOn({ methods, loseLeader, result: (call) => call });
+  });
+});
+
+// The same answers from real nodes hold the first form to the truth.
+describe("on a follower of three simulated members", () => {
+  testTranscripts("api", async () => {
+    const cluster = await SimCluster.start({ size: 3, seed: 1 });
+    const leader = await cluster.elected();
+    await cluster.converged();
+    const [follower, other] = cluster.followers();
+    if (follower === undefined || other === undefined) throw new Error("there are two followers");
+    const node = follower.node();
+    const dbBytes = () => Promise.resolve(0);
+    const deps = { node, clock: cluster.clock, random: new Prng(1), dbBytes };
+    const loseLeader = async (): Promise<void> => {
+      leader.crash();
+      other.crash();
+      await cluster.until(() => node.status().leader === null);
+    };
+    const result = <T>(call: Promise<T>): Promise<T> => cluster.result(call);
+    return runOn({ methods: serviceTable(deps, testOptions), loseLeader, result });
+  });
+});

@@ -173,7 +173,7 @@ export function callBytes(
 
 /** A stream call whose requests are known; gives all responses. */
 export async function callStream(
-  { methods }: OneMemberCluster,
+  { methods }: Pick<OneMemberCluster, "methods">,
   path: string,
   requests: AsyncIterable<Uint8Array> | readonly Uint8Array[],
   context = contextOf(),
