@@ -247,19 +247,21 @@ export class CheckedStore implements StateStore {
     if (!this.#isCommitted) return Promise.resolve();
     this.#isCommitted = false;
     this.#freeze();
-    const operations = this.#batchOf(this.#frozen);
     this.#inFlightCount = this.#frozen.length;
-    this.#inFlight = this.#backend.write(operations).then(
-      () => {
-        this.#frozen.splice(0, this.#inFlightCount);
-        this.#inFlightCount = 0;
-        this.#inFlight = null;
-      },
-      (error: unknown) => {
-        throw new AssertionError(`the state store cannot be written: ${String(error)}`);
-      },
-    );
+    this.#inFlight = this.#writeOperations(this.#batchOf(this.#frozen));
     return this.#inFlight;
+  }
+
+  async #writeOperations(operations: readonly BackendOperation[]): Promise<void> {
+    try {
+      await this.#backend.write(operations);
+    } catch (error) {
+      // The disk refuses: what it holds now is not known, so nothing goes on (L1).
+      throw new AssertionError(`the state store cannot be written: ${String(error)}`);
+    }
+    this.#frozen.splice(0, this.#inFlightCount);
+    this.#inFlightCount = 0;
+    this.#inFlight = null;
   }
 
   #batchOf(layers: readonly Layer[]): BackendOperation[] {

@@ -1,6 +1,6 @@
 // What every backend must do, whatever it is made of. Run on the memory form and on LevelDB.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { compareBytes } from "../../src/base/bytes.ts";
 import type {
   Backend,

@@ -1,5 +1,5 @@
 import { cp, rm } from "node:fs/promises";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AssertionError } from "../../src/base/assert.ts";
 import { noLease } from "../../src/base/ids.ts";

@@ -1,7 +1,7 @@
 // A state store driven like the node drives it (commands, compaction, flushes, restarts), beside
 // the naive model. Commands are kept, so that what a crash loses is applied again.
 import { expect } from "vitest";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { LeaseId } from "../../src/base/ids.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { RangeRequest } from "../../src/proto/etcdserverpb/kv.ts";

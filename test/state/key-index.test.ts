@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/base/bytes.ts";
 import { noLease } from "../../src/base/ids.ts";

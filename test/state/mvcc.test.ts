@@ -24,6 +24,10 @@ function bytes(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text));
 }
 
+function text(key: Uint8Array): string {
+  return Buffer.from(key).toString();
+}
+
 class Fixture {
   readonly store = new RowMap();
   readonly mvcc = new Mvcc(
@@ -54,7 +58,7 @@ class Fixture {
   range(fields: Partial<RangeRequest>): string {
     const answer = this.mvcc.range(RangeRequest.fromPartial({ ...all, ...fields }));
     if (typeof answer === "string") return answer;
-    const kvs = answer.kvs.map((pair) => `${Buffer.from(pair.key)}=${Buffer.from(pair.value)}`);
+    const kvs = answer.kvs.map((pair) => `${text(pair.key)}=${text(pair.value)}`);
     return `${kvs.join(" ")} count=${answer.count}${answer.more ? " more" : ""}`.trim();
   }
 }
@@ -208,7 +212,7 @@ describe("Mvcc", () => {
     fixture.put("d", "", "1" as LeaseId);
     fixture.delete("d");
     const visited: string[] = [];
-    fixture.mvcc.eachLeased((key, lease) => visited.push(`${Buffer.from(key)}:${lease}`));
+    fixture.mvcc.eachLeased((key, lease) => visited.push(`${text(key)}:${lease}`));
     expect(visited).toEqual(["a:1", "b:2"]);
   });
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AssertionError } from "../../src/base/assert.ts";
 import type { BackendRow } from "../../src/store/backend.ts";
