@@ -15,8 +15,8 @@ import { isGrpc, readCallHead } from "./call-head.ts";
 import type { HeadRefusal, RawHeaders } from "./call-head.ts";
 import { ConnectionLedger } from "./connection-ledger.ts";
 import { grpcContentType, trailersOf, trailersOnly } from "./status.ts";
-import { serveStream } from "./stream-call.ts";
-import { serveUnary } from "./unary-call.ts";
+import { StreamBody } from "./stream-call.ts";
+import { UnaryBody } from "./unary-call.ts";
 
 /** For streams of a session that are not gRPC. */
 export type OtherStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
@@ -97,11 +97,13 @@ export class Connection {
     }
     const call = new Call(this.#deps, this.#ledger, stream, head);
     if (head.method.kind === "unary") {
-      serveUnary(this.#deps, call, head.method);
+      call.begin(new UnaryBody(this.#deps, call, head.method));
     } else {
       this.#streamingCalls.add(call);
       stream.once("close", () => this.#streamingCalls.delete(call));
-      serveStream(this.#deps, call, head.method);
+      const body = new StreamBody(this.#deps, call, head.method);
+      call.begin(body);
+      void body.run();
     }
   };
 

@@ -24,8 +24,6 @@ export class MessageReader {
 
   read(chunk: Buffer): void {
     const call = this.#call;
-    // What arrives after the end is dropped until the client has seen it.
-    if (call.isOver()) return;
     try {
       this.#decoder.push(chunk, this.#take);
     } catch (error) {

@@ -3,43 +3,51 @@
 // leaves; in the last two cases the request iterator throws and the signal is aborted.
 import type { StreamMethod } from "../api/method.ts";
 import { RequestError } from "../base/errors.ts";
-import type { Call, CallDeps } from "./call.ts";
+import type { Call, CallBody, CallDeps } from "./call.ts";
 import { MessageReader } from "./message-reader.ts";
 import { RequestQueue } from "./request-queue.ts";
 import { StreamSink } from "./response-sink.ts";
 
-export function serveStream(deps: CallDeps, call: Call, method: StreamMethod): void {
-  const { stream } = call;
-  const requests = new RequestQueue(stream, deps.limits.requestQueueMax);
-  const sink = new StreamSink(deps, call);
-  const reader = new MessageReader(deps, call, (message) => requests.push(message));
-  call.whenOver((reason) => {
-    requests.fail(reason ?? RequestError.of("contextCanceled"));
-    sink.over();
-    reader.release();
-  });
-  stream.on("data", (chunk: Buffer) => reader.read(chunk));
-  stream.on("end", () => {
-    // A reset ends the readable side too.
-    if (!call.isOver() && !stream.aborted && reader.finish()) requests.end();
-  });
-  // A paused stream is not closed by a reset before it is read; the call must end at once.
-  stream.on("aborted", () => stream.resume());
-  void runHandler(call, method, requests, sink);
-}
+export class StreamBody implements CallBody {
+  readonly #call: Call;
+  readonly #method: StreamMethod;
+  readonly #requests: RequestQueue;
+  readonly #sink: StreamSink;
+  readonly #reader: MessageReader;
 
-async function runHandler(
-  call: Call,
-  method: StreamMethod,
-  requests: RequestQueue,
-  sink: StreamSink,
-): Promise<void> {
-  try {
-    await method.handle(requests, sink, call.context);
-  } catch (error) {
-    // RequestError is a refusal; call.failed tells the rest apart.
-    call.failed(error);
-    return;
+  constructor(deps: CallDeps, call: Call, method: StreamMethod) {
+    this.#call = call;
+    this.#method = method;
+    this.#requests = new RequestQueue(call.stream, deps.limits.requestQueueMax);
+    this.#sink = new StreamSink(deps, call);
+    this.#reader = new MessageReader(deps, call, (message) => this.#requests.push(message));
+    // A paused stream is not closed by a reset before it is read; the call must end at once.
+    call.stream.on("aborted", () => call.stream.resume());
   }
-  call.end(null);
+
+  read(chunk: Buffer): void {
+    this.#reader.read(chunk);
+  }
+
+  finish(): void {
+    if (this.#reader.finish()) this.#requests.end();
+  }
+
+  over(reason: RequestError | null): void {
+    this.#requests.fail(reason ?? RequestError.of("contextCanceled"));
+    this.#sink.over();
+    this.#reader.release();
+  }
+
+  /** Runs the handler to its end, which is the call's. */
+  async run(): Promise<void> {
+    try {
+      await this.#method.handle(this.#requests, this.#sink, this.#call.context());
+    } catch (error) {
+      // RequestError is a refusal; call.failed tells the rest apart.
+      this.#call.failed(error);
+      return;
+    }
+    this.#call.end(null);
+  }
 }
