@@ -3,7 +3,7 @@
 // "no such entry" (fault D6). It opens what it needs and closes it: reads are rare, for consensus
 // keeps the newest entries in memory.
 import { assert } from "../base/assert.ts";
-import { concatBytes } from "../base/bytes.ts";
+import { concatBytes, emptyBytes } from "../base/bytes.ts";
 import type { Index } from "../base/ids.ts";
 import type { EntryMap } from "./entry-map.ts";
 import type { Files } from "./files.ts";
@@ -58,6 +58,9 @@ class RecordReader {
   readonly #pages = new Uint8Array(windowPages * pageBytes);
   #windowStart = 0;
   #windowEnd = 0;
+  /** The page decoded last: most records share one with their neighbours. */
+  #current = -1;
+  #currentRecords: Uint8Array = emptyBytes;
 
   constructor(files: Files, directory: string, segment: number) {
     this.segment = segment;
@@ -91,6 +94,7 @@ class RecordReader {
   }
 
   #page(page: number): Uint8Array {
+    if (page === this.#current) return this.#currentRecords;
     if (page < this.#windowStart || page >= this.#windowEnd) {
       const count = this.#files.read(this.#file, this.#pages, page * pageBytes);
       this.#windowStart = page;
@@ -102,6 +106,8 @@ class RecordReader {
     if (content.page !== page || content.header.segment !== this.segment) {
       return this.#damaged(page, "the page belongs elsewhere");
     }
+    this.#current = page;
+    this.#currentRecords = content.records;
     return content.records;
   }
 
