@@ -33,8 +33,11 @@ export type StateOpening =
   | { readonly type: "damaged"; readonly reason: string }
   | { readonly type: "newerFormat"; readonly version: number };
 
-/** A hole in LevelDB's log swallows two write buffers at most; the third is for its overhead. */
-const journalSpanBytes = 3 * leveldbDefaults.writeBufferBytes;
+/**
+ * A hole in LevelDB's log swallows what is in its two newest log files at most: each ends with the
+ * batch that fills the write buffer, and a batch is as large as the overlay may grow.
+ */
+const journalSpanBytes = 2 * (leveldbDefaults.writeBufferBytes + (32 << 20));
 
 const storeOptions = {
   indexedPrefixes: [latestRowPrefix, historyRowPrefix],
