@@ -15,7 +15,9 @@ import { pino } from "pino";
 import { dbQuotaBytesDefault, leaseTtlSecondsMin } from "./api/api-options.ts";
 import type { MethodTable } from "./api/method.ts";
 import { serviceTable } from "./api/services.ts";
+import { assert } from "./base/assert.ts";
 import type { Clock } from "./base/clock.ts";
+import type { MemberId } from "./base/ids.ts";
 import type { Logger } from "./base/logger.ts";
 import { Prng } from "./base/prng.ts";
 import { keelsonVersion } from "./base/version.ts";
@@ -26,19 +28,17 @@ import { healthMethods } from "./grpc/health.ts";
 import type { GrpcLimits } from "./grpc/limits.ts";
 import { defaultGrpcLimits } from "./grpc/limits.ts";
 import { Gateway } from "./http/gateway.ts";
-import type { HealthSource } from "./http/health.ts";
 import type { HttpApp, HttpCollaborators } from "./http/http-server.ts";
 import { defaultHttpOptions, openHttpApp } from "./http/http-server.ts";
 import type { ListenerLimits } from "./http/listener.ts";
 import { Listener } from "./http/listener.ts";
 import { GrpcTransport } from "./peer/grpc-transport.ts";
-import { RangeRequest } from "./proto/etcdserverpb/kv.ts";
 import { Raft } from "./raft/raft.ts";
 import { initialCluster } from "./server/bootstrap.ts";
 import { readFlags } from "./server/flag-sources.ts";
 import { flagsHelp } from "./server/flags.ts";
-import type { InitialMembers } from "./server/initial-members.ts";
-import { readInitialMembers, writeInitialMembers } from "./server/initial-members.ts";
+import { chooseInitialMembers, writeInitialMembers } from "./server/initial-members.ts";
+import { HealthProbe } from "./server/health-probe.ts";
 import { Metrics } from "./server/metrics.ts";
 import { MemberRefused } from "./server/members.ts";
 import { Node } from "./server/node.ts";
@@ -46,7 +46,7 @@ import type { NodeOptions } from "./server/node-options.ts";
 import { nodeOptions, raftConfig } from "./server/node-options.ts";
 import { openOrRebuild } from "./server/open-state.ts";
 import type { ListenAddress, ServeOptions } from "./server/options.ts";
-import { checkFirstStart, serveOptions } from "./server/options.ts";
+import { serveOptions } from "./server/options.ts";
 import { realClock } from "./server/real-clock.ts";
 import { restoreRaft } from "./server/restore-raft.ts";
 import { ServingWatch } from "./server/serving-watch.ts";
@@ -77,9 +77,9 @@ interface Member {
   readonly node: Node;
   readonly store: CheckedStore;
   readonly transport: GrpcTransport;
-  readonly peers: readonly { readonly id: MemberIdOf }[];
+  /** Of the other members. */
+  readonly peers: readonly MemberId[];
 }
-type MemberIdOf = ReturnType<Node["status"]>["memberId"];
 
 interface Process {
   readonly clock: Clock;
@@ -116,15 +116,6 @@ function openLogger(level: string, outputs: readonly string[]): Logger {
   };
 }
 
-/** The cluster that the directory was made for, or that the flags say when they do. */
-function initialMembers(options: ServeOptions, directory: string): InitialMembers {
-  const saved = readInitialMembers(directory);
-  if (saved !== undefined && !options.isInitialClusterGiven) return saved;
-  if (saved === undefined) checkFirstStart(options);
-  const { name, initialClusterToken: token, initialCluster: members } = options;
-  return { name, token, members };
-}
-
 async function openMember(
   options: ServeOptions,
   limits: NodeOptions,
@@ -132,15 +123,10 @@ async function openMember(
   { clock, logger, fatal }: Process,
 ): Promise<Member> {
   const directory = join(options.dataDir, "member");
-  const initial = initialMembers(options, directory);
+  const initial = chooseInitialMembers(options, directory);
   const { clusterId, members, configuration } = initialCluster(initial.members, initial.token);
   const own = members.find(({ name }) => name === initial.name);
-  if (own === undefined) {
-    throw new StartError(
-      `couldn't find local name "${initial.name}" in the initial cluster configuration; ` +
-        `give the --initial-cluster that ${directory} was made with, or leave it out`,
-    );
-  }
+  assert(own !== undefined, "chosen members without this one");
   mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
   const create = { cluster: clusterId, member: own.id, configuration };
   const log = await openWal({ directory, create, clock, logger, fatal });
@@ -192,7 +178,7 @@ async function openMember(
     { raft, log, transport, machine, store, watchHub, clock, logger, fatal },
     limits,
   );
-  return { node, store, transport, peers };
+  return { node, store, transport, peers: peers.map(({ id }) => id) };
 }
 
 function grpcLimits(options: ServeOptions): GrpcLimits {
@@ -207,22 +193,6 @@ function grpcLimits(options: ServeOptions): GrpcLimits {
     // Timers end at 2^31 ms: none within 24 days is none.
     keepaliveIntervalMs: options.keepaliveIntervalMs || 2 ** 31 - 1,
     keepaliveTimeoutMs: options.keepaliveTimeoutMs,
-  };
-}
-
-/** The probes of /health, /livez and /readyz. */
-function healthSource(node: Node): HealthSource {
-  const signal = new AbortController().signal;
-  const anyKey = RangeRequest.fromPartial({ key: Uint8Array.of(0), limit: 1, keysOnly: true });
-  return {
-    // None is ever raised: there is no quota yet, and damage ends the process.
-    alarms: () => [],
-    hasLeader: () => node.status().leader !== null,
-    isLearner: () => node.status().isLearner,
-    async read(kind) {
-      if (kind === "linearizable") await node.barrier({ deadline: Infinity, signal });
-      await node.range(anyKey);
-    },
   };
 }
 
@@ -353,7 +323,7 @@ async function serve(
   };
   const gateway = new Gateway({ methods, clock, logger, fatal }, bodyLimits);
   const health = {
-    source: healthSource(node),
+    source: new HealthProbe(node),
     observe: (path: string, check: string | null, passed: boolean) =>
       metrics.healthAnswered(path, check, passed),
   };
@@ -378,7 +348,7 @@ async function serve(
     storeBytes: () => store.diskBytes(),
     clientConnections: () =>
       edge.listeners.reduce((count, listener) => count + listener.connectionCount(), 0),
-    peers: () => peers.map(({ id }) => id),
+    peers: () => peers,
     connectedPeers: () => transport.connected(),
   });
   onStopSignal(logger, () => stopAll(edge, member, serving));

@@ -7,6 +7,8 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { InitialMember } from "./bootstrap.ts";
+import type { ServeOptions } from "./options.ts";
+import { checkFirstStart } from "./options.ts";
 import { StartError } from "./start-error.ts";
 
 const fileName = "initial-cluster";
@@ -17,6 +19,24 @@ export interface InitialMembers {
   readonly name: string;
   readonly token: string;
   readonly members: readonly InitialMember[];
+}
+
+/**
+ * The cluster that the directory was made for, or that the flags say when they do: the log's
+ * identity then tells a directory of another cluster.
+ */
+export function chooseInitialMembers(options: ServeOptions, directory: string): InitialMembers {
+  const saved = readInitialMembers(directory);
+  if (saved !== undefined && !options.isInitialClusterGiven) return saved;
+  if (saved === undefined) checkFirstStart(options);
+  const { name, initialClusterToken: token, initialCluster: members } = options;
+  if (!members.some((member) => member.name === name)) {
+    throw new StartError(
+      `couldn't find local name "${name}" in the initial cluster configuration; ` +
+        `give the flags that ${directory} was made with, or leave --initial-cluster out`,
+    );
+  }
+  return { name, token, members };
 }
 
 /** Undefined: none was written. */
