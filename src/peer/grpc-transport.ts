@@ -54,7 +54,14 @@ export class GrpcTransport implements Transport {
       logger: deps.logger,
     });
     this.#self = deps.self;
-    this.#server = new PeerServer({ ...deps, handshake });
+    this.#server = new PeerServer({
+      ...deps,
+      handshake,
+      accepted: (from) => {
+        this.#peers.get(from)?.urgent.hurry();
+        this.#peers.get(from)?.bulk.hurry();
+      },
+    });
     const dial = ({ id, peerUrls }: PeerAddress, channel: Channel) =>
       new PeerStream(
         { ...deps, handshake },

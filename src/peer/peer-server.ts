@@ -36,6 +36,8 @@ interface PeerServerDeps {
   readonly handshake: Handshake;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** A member was accepted: it is up, and may be dialed. */
+  readonly accepted: (from: MemberId) => void;
 }
 
 type Stream = ServerDuplexStream<Buffer, Buffer>;
@@ -144,6 +146,7 @@ export class PeerServer {
     const older = this.#accepted.get(accepted.place);
     this.#accepted.set(accepted.place, accepted);
     older?.stream.destroy();
+    this.#deps.accepted(from);
     stream.on("data", (frame: Buffer) => this.#take(accepted, frame, receiver));
     stream.once("close", () => {
       if (this.#accepted.get(accepted.place) !== accepted) return;

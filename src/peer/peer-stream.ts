@@ -66,6 +66,14 @@ export class PeerStream {
     this.#dial();
   }
 
+  /** The peer is known to be up: dials now instead of when the pause is over. */
+  hurry(): void {
+    if (this.#state !== "waiting" || this.#failureCount === 0) return;
+    this.#failureCount = 0;
+    this.#timer?.cancel();
+    this.#dial();
+  }
+
   isLive(): boolean {
     return this.#state === "live";
   }
@@ -170,8 +178,9 @@ export class PeerStream {
     this.#timer = this.#deps.clock.after(this.#backoffMs(), () => this.#dial());
   }
 
+  /** To the next address, if there are several; a client of its own each time, since gRPC's keeps
+   * a pause of its own after a failure. */
   #moveOn(): void {
-    if (this.#targets.length === 1) return;
     this.#targetAt = (this.#targetAt + 1) % this.#targets.length;
     this.#client.close();
     this.#client = this.#newClient();

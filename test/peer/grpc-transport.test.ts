@@ -255,7 +255,7 @@ describe("peer server", () => {
       logger: silentLogger,
     });
     const deps = { handshake, clock: realClock, prng: new Prng(1), logger: silentLogger };
-    const server = new PeerServer({ self, ...deps });
+    const server = new PeerServer({ self, accepted: () => {}, ...deps });
     closing.push(() => server.close());
     const port = await server.listen("127.0.0.1:0");
     const stream = new PeerStream(deps, {
