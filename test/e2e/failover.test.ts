@@ -23,7 +23,10 @@ function startWriter(cluster: ProcessCluster, prefix: string): Writer {
     for (let count = 0; running; count++) {
       const members = cluster.running();
       const member = members[(lane + count) % members.length];
-      if (member === undefined) continue;
+      if (member === undefined) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        continue;
+      }
       const key = `${prefix}/${lane}/${count}`;
       try {
         await postJson(member.client, "/v3/kv/put", { key: base64(key), value: base64(key) });
