@@ -12,8 +12,7 @@ const other = "372617" as MemberId;
 export const configuration = { voters: [member, other], learners: [] };
 
 export function entry(index: number, term = 1, size = 8): Entry {
-  const data = new Uint8Array(size).fill(index % 251);
-  return { term, index, kind: "normal", data };
+  return { term, index, kind: "normal", data: new Uint8Array(size).fill(index % 251) };
 }
 
 /** Entries first..last of a term. */
