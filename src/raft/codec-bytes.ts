@@ -49,7 +49,10 @@ export class ByteWriter {
   }
 
   varint(value: number): void {
-    assert(Number.isSafeInteger(value) && value >= 0, `not a counter: ${value}`);
+    assert(
+      Number.isSafeInteger(value) && value >= 0,
+      "not a counter that JavaScript holds exactly",
+    );
     let rest = value;
     while (rest >= 128) {
       this.byte((rest % 128) + 128);

@@ -91,7 +91,7 @@ export class RaftLog {
 
   /** Term of the entry at `index` (0 at 0); null when only the disk knows. */
   termAt(index: Index): Term | null {
-    assert(index >= 0 && index <= this.last(), `no entry at ${index}`);
+    assert(index >= 0 && index <= this.last(), "no entry at this index");
     if (index === 0) return 0;
     if (index >= this.#tailFirst) return this.#at(index).term;
     for (let i = this.#runs.length - 1; i >= 0; i--) {
@@ -118,13 +118,13 @@ export class RaftLog {
 
   /** Adds one entry at the end. */
   append(entry: Entry): void {
-    assert(entry.index === this.last() + 1, `entry ${entry.index} does not follow the last`);
+    assert(entry.index === this.last() + 1, "an entry that does not follow the last");
     this.#push(entry);
   }
 
   /** Cuts off `first` and everything after it. The caller appends something in its place. */
   truncate(first: Index): void {
-    assert(first >= this.#tailFirst && first <= this.last(), `cannot cut the log at ${first}`);
+    assert(first >= this.#tailFirst && first <= this.last(), "cannot cut the log here");
     const keep = this.#head + first - this.#tailFirst;
     this.#entries.length = keep;
     this.#byteEnds.length = keep;
@@ -204,7 +204,7 @@ export class RaftLog {
 
   #at(index: Index): Entry {
     const entry = this.#entries[this.#head + index - this.#tailFirst];
-    assert(entry?.index === index, `the tail does not hold ${index}`);
+    assert(entry?.index === index, "the tail does not hold this index");
     return entry;
   }
 

@@ -112,7 +112,7 @@ export class Raft {
   /** The append of the ready with this `sync`, and all before, are on disk. 0 means nothing. */
   synced(sync: number): void {
     const state = this.#state;
-    assert(sync <= state.syncGiven, `sync ${sync} was never given out`);
+    assert(sync <= state.syncGiven, "a sync that was never given out");
     if (sync <= state.syncDone) return;
     state.syncDone = sync;
     state.log.synced(sync);
@@ -123,7 +123,7 @@ export class Raft {
 
   /** What `wanted` asked for: at least its first entry. */
   entriesLoaded(wanted: EntriesWanted, entries: readonly Entry[]): void {
-    assert(entries[0]?.index === wanted.first, `entries from ${wanted.first} on were wanted`);
+    assert(entries[0]?.index === wanted.first, "other entries than were wanted");
     const state = this.#state;
     if (wanted.purpose !== "apply") return entriesLoadedFor(state, wanted, entries);
     assert(state.isApplyLoading && wanted.first === state.given + 1, "nobody asked for these");
@@ -133,7 +133,10 @@ export class Raft {
 
   /** The machine has applied everything up to `index`. */
   applied(index: Index): void {
-    assert(index >= this.#state.applied && index <= this.#state.given, `cannot apply ${index}`);
+    assert(
+      index >= this.#state.applied && index <= this.#state.given,
+      "applied what was not given out, or again",
+    );
     this.#state.applied = index;
   }
 
@@ -270,7 +273,7 @@ export class Raft {
 
   #hearLeader(message: AppendMessage | HeartbeatMessage): void {
     const state = this.#state;
-    assert(state.role !== "leader", `${message.from} leads this member's own term`);
+    assert(state.role !== "leader", "another member leads this one's own term");
     assert(state.leader === null || state.leader === message.from, "two leaders in one term");
     if (state.role !== "follower") return becomeFollower(state, state.term, message.from);
     setLeader(state, message.from);

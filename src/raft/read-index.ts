@@ -34,7 +34,7 @@ export function askRead(state: RaftState, request: number): void {
   } else if (state.role === "leader") {
     accept(state, { from: null, request, start: config.start });
   } else {
-    assert(!reads.forwarded.has(request), `read request ${request} is used twice`);
+    assert(!reads.forwarded.has(request), "a read request number is used twice");
     reads.forwarded.set(request, state.ticks + 2 * config.electionTicksMin);
     const { id: from, start } = config;
     send(state, { type: "readIndex", from, to: leader, term, request, start });

@@ -60,7 +60,7 @@ function agreesAt(state: RaftState, message: AppendMessage): boolean {
   if (index > state.log.last()) return false;
   const own = state.log.termAt(index);
   if (index > state.commit) return own === term;
-  assert(own === null || own === term, `another leader committed another entry at ${index}`);
+  assert(own === null || own === term, "another entry is committed here");
   return true;
 }
 
@@ -185,7 +185,7 @@ function isAppendDue(state: RaftState, progress: Progress): boolean {
 function firstToLoad(state: RaftState, progress: Progress): Index | null {
   const { log } = state;
   const { next } = progress;
-  assert(next >= log.firstIndex(), `follower ${progress.member} needs what the log gave up`);
+  assert(next >= log.firstIndex(), "a follower needs what the log gave up");
   if (progress.previousTerm === null && log.termAt(next - 1) === null) return next - 1;
   return next >= log.tailFirst() || progress.loaded.length > 0 ? null : next;
 }

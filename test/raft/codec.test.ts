@@ -1,6 +1,6 @@
 // The binary form: everything comes back as it went in, nothing else decodes, and nothing decodes
 // to a value with another encoding.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { MemberId } from "../../src/base/ids.ts";
 import {

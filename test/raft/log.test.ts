@@ -1,6 +1,6 @@
 // The tail in memory: bounded by bytes, and honest about what is on disk when entries are replaced
 // while a write of theirs is under way.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { entryBytes } from "../../src/raft/codec.ts";
 import type { Entry } from "../../src/raft/entry.ts";

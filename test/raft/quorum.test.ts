@@ -1,6 +1,6 @@
 // Majorities against a naive twin that counts by hand (openraft #1802: an optimised scan over
 // unsorted progress committed with 2 of 5).
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { MemberId } from "../../src/base/ids.ts";
 import { quorumSize, quorumValue, voteResult } from "../../src/raft/quorum.ts";

@@ -108,12 +108,12 @@ class Run {
     let leader: WorldMember | undefined;
     for (let ticks = 0; ticks < 500; ticks++) {
       leader = world.leader();
-      if (ticks > 100 && leader !== undefined && this.#isConverged(leader)) break;
+      if (ticks > 40 && leader !== undefined && this.#isConverged(leader)) break;
       for (const member of world.members.values()) {
         world.tick(member.id);
         world.settle();
       }
-      if (ticks === 50 && leader !== undefined) this.#propose(leader);
+      if (ticks === 30 && leader !== undefined) this.#propose(leader);
     }
     if (leader === undefined) throw new Violation("liveness: no leader after the healing");
     if (!this.#isConverged(leader)) throw new Violation("liveness: the members do not converge");
