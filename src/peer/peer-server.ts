@@ -185,7 +185,9 @@ export class PeerServer {
       reply(null, await ask(this.#leases));
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      reply({ code: error.status, details: error.message });
+      // Both tables have gRPC's numbers.
+      const code = error.status as number as grpcCode;
+      reply({ code, details: error.message });
     }
   }
 }

@@ -71,9 +71,12 @@ export class Applier {
   /** Starts the next batch unless one is in flight; null: nothing was started. */
   flush(): Promise<void> | null {
     if (this.#flushing !== null || this.#store.overlayBytes() === 0) return null;
-    this.#flushing = this.#store.flush().then(() => {
-      this.#flushing = null;
-    });
+    this.#flushing = this.#writeBatch();
     return this.#flushing;
+  }
+
+  async #writeBatch(): Promise<void> {
+    await this.#store.flush();
+    this.#flushing = null;
   }
 }

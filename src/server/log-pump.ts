@@ -39,19 +39,23 @@ export class LogPump {
   write(append: LogAppend, { sync, messagesAfterSync }: Ready): void {
     const write: Write = { sync, messages: messagesAfterSync, isDurable: false };
     this.#writes.push(write);
-    this.#log.append(append).then(() => {
-      write.isDurable = true;
-      this.#wake();
-    }, this.#fatal);
+    this.#append(append, write).catch(this.#fatal);
   }
 
   load(wanted: readonly EntriesWanted[]): void {
-    for (const range of wanted) {
-      this.#log.read(range.first, range.last, range.bytesMax).then((entries) => {
-        this.#loaded.push({ wanted: range, entries });
-        this.#wake();
-      }, this.#fatal);
-    }
+    for (const range of wanted) this.#read(range).catch(this.#fatal);
+  }
+
+  async #append(append: LogAppend, write: Write): Promise<void> {
+    await this.#log.append(append);
+    write.isDurable = true;
+    this.#wake();
+  }
+
+  async #read(wanted: EntriesWanted): Promise<void> {
+    const entries = await this.#log.read(wanted.first, wanted.last, wanted.bytesMax);
+    this.#loaded.push({ wanted, entries });
+    this.#wake();
   }
 
   takeSynced(): readonly Synced[] {

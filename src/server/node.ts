@@ -251,7 +251,7 @@ export class Node implements TransportReceiver {
     try {
       this.#takeMessages();
       this.#takeDisk();
-      if (this.#hasJoined) this.#takeTime();
+      this.#takeTime();
       this.#proposals.hand(this.#raft);
       this.#reads.hand(this.#raft);
       if (this.#raft.hasReady()) this.#carryOut(this.#raft.ready());
@@ -287,7 +287,8 @@ export class Node implements TransportReceiver {
     const now = this.#deps.clock.now();
     const ticks = this.#ticks.take(now);
     if (ticks > 0) this.#watchDisk(ticks * this.#options.tickMs);
-    for (let i = 0; i < ticks; i++) this.#raft.tick();
+    // Before it joined nobody can be heard, and nobody is silent.
+    if (this.#hasJoined) for (let i = 0; i < ticks; i++) this.#raft.tick();
     this.leases.tick();
     if (now - this.#sweptAt < this.#options.sweepMs) return;
     this.#sweptAt = now;

@@ -139,8 +139,8 @@ describe("grpc transport", () => {
 
   test("send passes a megabyte of entries", async () => {
     const [a, b] = await openAll();
-    const data = new Uint8Array(1 << 20).fill(7);
-    a.transport.send([append(a, b, data)]);
+    const megabyte = new Uint8Array(1 << 20).fill(7);
+    a.transport.send([append(a, b, megabyte)]);
     await until(() => b.received.length === 1);
     const [message] = b.received;
     expect(message?.type === "append" && message.entries[0]?.data.length).toBe(1 << 20);

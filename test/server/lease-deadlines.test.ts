@@ -1,5 +1,5 @@
 // Deadlines against the plainest form of the same: a map that is searched whole.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { LeaseId } from "../../src/base/ids.ts";
 import { LeaseDeadlines } from "../../src/server/lease-deadlines.ts";

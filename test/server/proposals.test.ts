@@ -1,6 +1,5 @@
 // Proposals: every call ends once, with its own outcome or with a refusal that tells its fate.
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Term } from "../../src/base/ids.ts";
 import { Command } from "../../src/proto/keelson/command.ts";
 import type { CallLimits, LeaderView } from "../../src/server/call-limits.ts";
 import { Proposals, withReference } from "../../src/server/proposals.ts";
@@ -108,9 +107,9 @@ describe("proposals", () => {
     follow(raft, 5);
     for (let i = 0; i < 3; i++) void proposals.add(new Uint8Array([i]), limits);
     proposals.hand(raft);
-    proposals.applied(5 as Term);
+    proposals.applied(5);
     expect(proposals.hasQueued()).toBe(false);
-    proposals.applied(6 as Term);
+    proposals.applied(6);
     expect(proposals.hasQueued()).toBe(true);
     follow(raft, 6);
     proposals.hand(raft);

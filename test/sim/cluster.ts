@@ -5,7 +5,7 @@
 // Time stands still but for run() and until(). What survives a crash is in SimMember: the disk of
 // the log and the place of the store.
 import { assert } from "../../src/base/assert.ts";
-import type { ClusterId, MemberId, StoreId } from "../../src/base/ids.ts";
+import type { MemberId, StoreId } from "../../src/base/ids.ts";
 import type { LogFields, Logger } from "../../src/base/logger.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { Handshake } from "../../src/peer/handshake.ts";
@@ -38,11 +38,10 @@ export interface ClusterOptions {
   readonly options?: Partial<NodeOptions>;
 }
 
-export const requestTimeoutMs = 7000;
 const stepMs = 1;
 const neverAborted = new AbortController().signal;
 
-export interface SimLogLine {
+interface SimLogLine {
   readonly member: MemberId;
   readonly level: keyof Logger;
   readonly message: string;
@@ -311,7 +310,7 @@ export class SimMember {
 
   #newDisk(): MemoryDisk {
     return new MemoryDisk({
-      cluster: this.#initial.clusterId as ClusterId,
+      cluster: this.#initial.clusterId,
       member: this.id,
       store: `${this.id}-${this.#wipeCount}` as StoreId,
       configuration: this.#initial.configuration,

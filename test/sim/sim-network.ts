@@ -111,8 +111,7 @@ export class SimNetwork {
         const answering = this.#transports.get(to)?.answer(ask);
         answering?.then(
           (answer) => this.#later(() => void (this.isCut(to, from) || resolve(answer))),
-          (error: unknown) =>
-            this.#later(() => void (this.isCut(to, from) || reject(error as Error))),
+          (error: unknown) => this.#later(() => void (this.isCut(to, from) || reject(error))),
         );
       });
     });
