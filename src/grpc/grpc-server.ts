@@ -69,8 +69,11 @@ export class GrpcServer {
   /** GOAWAY; streaming calls end as Unavailable, unary ones have `graceMs` to finish. */
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
+    if (this.#connections.size > 0) await this.#drain(graceMs);
     this.#deps.arrivals.stop();
-    if (this.#connections.size === 0) return;
+  }
+
+  async #drain(graceMs: number): Promise<void> {
     const empty = new Promise<void>((resolve) => {
       this.#whenEmpty = resolve;
     });

@@ -64,8 +64,8 @@ export const defaultGrpcLimits: GrpcLimits = {
   unfinishedBytesMax: 64 * mebibyte,
   // Large enough that a reading client never waits, small enough for thousands of connections.
   unreadBytesMax: 16 * mebibyte,
-  // 1,000 watchers that never read must cost less than 64 MB; 32 KiB a turn is still 600 MB/s.
-  sinkBytesMax: 32 * kibibyte,
+  // 1,000 watchers that never read must cost less than 64 MB; 16 KiB a turn is still 300 MB/s.
+  sinkBytesMax: 16 * kibibyte,
   sinkOverrunBytesMax: mebibyte,
   requestQueueMax: 64,
   streamWindowBytes: mebibyte,

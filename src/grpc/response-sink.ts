@@ -11,7 +11,7 @@ import type { Call, CallDeps } from "./call.ts";
 import { frameHeadBytes, writeFrameHead } from "./frame.ts";
 
 /** From this size a part is passed on instead of copied. */
-const shareBytesMin = 1_024;
+const shareBytesMin = 512;
 
 export class StreamSink implements ResponseSink {
   readonly #deps: CallDeps;
