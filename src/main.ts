@@ -39,6 +39,7 @@ import { readFlags } from "./server/flag-sources.ts";
 import { flagsHelp } from "./server/flags.ts";
 import { chooseInitialMembers, writeInitialMembers } from "./server/initial-members.ts";
 import { HealthProbe } from "./server/health-probe.ts";
+import type { MetricsSource } from "./server/metrics.ts";
 import { Metrics } from "./server/metrics.ts";
 import { MemberRefused } from "./server/members.ts";
 import { Node } from "./server/node.ts";
@@ -50,7 +51,7 @@ import { serveOptions } from "./server/options.ts";
 import { realClock } from "./server/real-clock.ts";
 import { restoreRaft } from "./server/restore-raft.ts";
 import { ServingWatch } from "./server/serving-watch.ts";
-import { StartError } from "./server/start-error.ts";
+import { StartError, listenError } from "./server/start-error.ts";
 import { timedPlace } from "./server/timed-backend.ts";
 import { WatchHistory } from "./server/watch-history.ts";
 import { WatchHub, watchHubDefaults } from "./server/watch-hub.ts";
@@ -156,7 +157,9 @@ async function openMember(
       logger,
     },
     options.listenPeer.map(({ url }) => url),
-  );
+  ).catch((error: unknown) => {
+    throw listenError("--listen-peer-urls", error);
+  });
   const watchHub = new WatchHub(
     {
       history: new WatchHistory({ reader: mvcc, store }),
@@ -264,16 +267,23 @@ async function openEdge(
   return { listeners, http: [client, metrics], grpcServer };
 }
 
-function listenError(what: string, error: unknown): StartError {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "EADDRINUSE") {
-    return new StartError(
-      `cannot listen on ${what}: the address is in use; stop the other process or choose ` +
-        "another port",
-    );
-  }
-  const reason = error instanceof Error ? error.message : String(error);
-  return new StartError(`cannot listen on ${what}: ${reason}`);
+function metricsSource(
+  { node, store, transport, peers }: Member,
+  serving: ServingWatch,
+  listeners: readonly Listener[],
+): MetricsSource {
+  return {
+    status: () => node.status(),
+    leaderChanges: () => serving.leaderChanges(),
+    compactRevision: () => node.machine.mvcc.compactRevision(),
+    keyCount: () => node.machine.mvcc.summary().keyCount,
+    leaseCount: () => node.machine.leases.list().length,
+    storeBytes: () => store.diskBytes(),
+    clientConnections: () =>
+      listeners.reduce((count, listener) => count + listener.connectionCount(), 0),
+    peers: () => peers,
+    connectedPeers: () => transport.connected(),
+  };
 }
 
 async function stopAll(
@@ -309,7 +319,7 @@ async function serve(
     seed,
   });
   const member = await openMember(options, limits, metrics, process_);
-  const { node, store, transport, peers } = member;
+  const { node } = member;
   const serving = new ServingWatch(() => node.status().leader, clock);
   const methods = methodTable(member, serving, options, seed);
   const grpcServer = new GrpcServer(
@@ -339,18 +349,7 @@ async function serve(
     grpcServer,
     clock,
   );
-  metrics.observe({
-    status: () => node.status(),
-    leaderChanges: () => serving.leaderChanges(),
-    compactRevision: () => node.machine.mvcc.compactRevision(),
-    keyCount: () => node.machine.mvcc.summary().keyCount,
-    leaseCount: () => node.machine.leases.list().length,
-    storeBytes: () => store.diskBytes(),
-    clientConnections: () =>
-      edge.listeners.reduce((count, listener) => count + listener.connectionCount(), 0),
-    peers: () => peers,
-    connectedPeers: () => transport.connected(),
-  });
+  metrics.observe(metricsSource(member, serving, edge.listeners));
   onStopSignal(logger, () => stopAll(edge, member, serving));
   node.start();
   serving.start();
@@ -413,7 +412,7 @@ async function runServe(args: readonly string[]): Promise<void> {
 }
 
 async function run([command, ...args]: readonly string[]): Promise<number | null> {
-  switch (command) {
+  switch (command ?? "") {
     case "serve":
       await runServe(args);
       return null;
@@ -429,7 +428,7 @@ async function run([command, ...args]: readonly string[]): Promise<number | null
       process.stdout.write(usageText);
       return null;
     default: {
-      const what = command === undefined ? "no command" : `unknown command "${command}"`;
+      const what = command === undefined ? "no command given" : `unknown command "${command}"`;
       throw new StartError(`${what}; see keelson help`, 2);
     }
   }
@@ -441,7 +440,9 @@ try {
 } catch (error) {
   const isRefusal =
     error instanceof StartError || error instanceof WalError || error instanceof MemberRefused;
-  const text = isRefusal || !(error instanceof Error) ? String(error) : error.stack;
-  process.stderr.write(`keelson: ${isRefusal ? error.message : text}\n`);
+  // What the system refuses (a directory that may not be written) is no bug either.
+  const isPlain = isRefusal || (error instanceof Error && "syscall" in error);
+  const text = error instanceof Error ? (isPlain ? error.message : error.stack) : String(error);
+  process.stderr.write(`keelson: ${text}\n`);
   process.exit(error instanceof StartError ? error.exitCode : 1);
 }

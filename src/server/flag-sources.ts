@@ -1,11 +1,11 @@
-// Where flag values come from: the command line, the environment, or a configuration file; and
-// their syntax. As etcd: a flag and its variable both set is fatal; a configuration file makes
+// Where flag values come from: the command line, the environment, or a configuration file. As etcd: a flag and its variable both set is fatal; a configuration file makes
 // flags and variables be ignored; an unknown variable or file key only warns; a spelling that
 // etcd 3.7 dropped warns and counts as the new one. What values mean together is in options.ts.
-import { parse as parseYaml } from "yaml";
 import { assert } from "../base/assert.ts";
 import { parseDuration } from "./duration.ts";
-import type { FlagRow, FlagType } from "./flags.ts";
+import { readConfigFile } from "./config-file.ts";
+import type { Given } from "./flag-syntax.ts";
+import { featureError, isFallback, parseBool, rowFor, syntaxFault } from "./flag-syntax.ts";
 import { flagByName, flagRenames, flagRows, flagVariable } from "./flags.ts";
 import { StartError } from "./start-error.ts";
 
@@ -50,69 +50,6 @@ export class FlagSet {
     const text = this.text(name);
     return text === "" ? [] : text.split(",").map((part) => part.trim());
   }
-}
-
-function parseBool(text: string): boolean | undefined {
-  if (["1", "t", "T", "TRUE", "true", "True"].includes(text)) return true;
-  if (["0", "f", "F", "FALSE", "false", "False"].includes(text)) return false;
-  return undefined;
-}
-
-/** Why `text` is no value of this type; undefined when it is one. */
-function syntaxFault(type: FlagType, text: string): string | undefined {
-  switch (type) {
-    case "bool":
-      return parseBool(text) === undefined ? "expected true or false" : undefined;
-    case "int":
-      return /^-?\d+$/.test(text) && Number.isSafeInteger(Number(text))
-        ? undefined
-        : "expected a whole number";
-    case "duration":
-      return parseDuration(text) === undefined
-        ? "expected a duration such as 500ms, 10s or 1h30m"
-        : undefined;
-    case "urls":
-      for (const url of text === "" ? [] : text.split(",")) {
-        const fault = urlFault(url.trim());
-        if (fault !== undefined) return fault;
-      }
-      return undefined;
-    case "string":
-    case "list":
-      return undefined;
-  }
-}
-
-/** Why `text` is no URL for a listener or an advertisement, as etcd's rules go. */
-export function urlFault(text: string): string | undefined {
-  const match = /^([a-z]+):\/\/(.*)$/.exec(text);
-  if (match === null) return `"${text}" is no URL; expected http://<address>:<port>`;
-  const [, scheme, rest] = match;
-  if (scheme === "unix" || scheme === "unixs") return undefined;
-  if (scheme !== "http" && scheme !== "https") {
-    return `"${text}" has scheme "${scheme}"; expected http or https`;
-  }
-  if (rest === undefined || !/^(\[[0-9a-fA-F:.%]+\]|[^:/?#@[\]\s]+):\d{1,5}$/.test(rest)) {
-    return `"${text}" must be ${scheme}://<address>:<port> and nothing more`;
-  }
-  if (Number(rest.slice(rest.lastIndexOf(":") + 1)) > 65_535) {
-    return `"${text}" has a port above 65535`;
-  }
-  return undefined;
-}
-
-interface Given {
-  readonly row: FlagRow;
-  readonly text: string;
-}
-
-/** The row for a spelling, noting a dropped one. */
-function rowFor(name: string, warnings: string[], source: string): FlagRow | undefined {
-  const renamed = flagRenames.get(name);
-  if (renamed !== undefined) {
-    warnings.push(`${source} is a spelling that etcd 3.7 dropped; use --${renamed}`);
-  }
-  return flagByName.get(renamed ?? name);
 }
 
 function commandLine(args: readonly string[], warnings: string[]): Given[] {
@@ -169,71 +106,11 @@ function environment(variables: Environment, warnings: string[]): (Given & { var
   return given;
 }
 
-const securityBlocks = ["client-transport-security", "peer-transport-security"];
-
-/** Text of one file value; null and absent alike are "not set". */
-function fileText(row: FlagRow, value: unknown, path: string): string | undefined {
-  if (value === null || value === undefined) return undefined;
-  if (Array.isArray(value)) return value.map(String).join(",");
-  if (typeof value === "number" && row.type === "duration") return `${value}ns`;
-  if (["string", "number", "boolean"].includes(typeof value)) return String(value);
-  throw new StartError(`${path}: ${row.name} must be a ${row.type}`);
-}
-
-function configFile(path: string, content: string, warnings: string[]): Given[] {
-  let parsed: unknown;
-  try {
-    parsed = parseYaml(content);
-  } catch (cause) {
-    const [line] = String(cause instanceof Error ? cause.message : cause).split("\n");
-    throw new StartError(`${path} is neither YAML nor JSON: ${line}`);
-  }
-  if (parsed === null || parsed === undefined) return [];
-  if (typeof parsed !== "object" || Array.isArray(parsed)) {
-    throw new StartError(`${path} must hold flag names and values, as "name: m1"`);
-  }
-  const given: Given[] = [];
-  for (const [key, value] of Object.entries(parsed)) {
-    if (securityBlocks.includes(key)) {
-      const isSet = Object.values(value ?? {}).some((part) => part && String(part) !== "");
-      if (isSet) throw featureError(`${key} in ${path}`, "TLS", "leave the block out");
-      continue;
-    }
-    const row = rowFor(key, warnings, `${key} in ${path}`);
-    if (row === undefined) {
-      warnings.push(`unrecognized key ${key} in ${path}`);
-      continue;
-    }
-    const text = fileText(row, value, path);
-    if (text === undefined) continue;
-    const fault = syntaxFault(row.type, text);
-    if (fault !== undefined) {
-      throw new StartError(`invalid value "${text}" for ${key} in ${path}: ${fault}`);
-    }
-    given.push({ row, text });
-  }
-  return given;
-}
-
-export function featureError(what: string, feature: string, remedy: string): StartError {
-  return new StartError(
-    `${what} belongs to ${feature}, which this version does not have; ${remedy}`,
-  );
-}
-
-function sameValue(row: FlagRow, text: string): boolean {
-  if (text === row.fallback) return true;
-  if (row.type === "bool") return parseBool(text) === parseBool(row.fallback);
-  if (row.type === "int") return Number(text) === Number(row.fallback);
-  if (row.type === "duration") return parseDuration(text) === parseDuration(row.fallback);
-  return false;
-}
-
 /** Joins what one source gave, refusing features to come and a flag given under two spellings. */
 function collect(given: readonly Given[]): Map<string, string> {
   const values = new Map<string, string>();
   for (const { row, text } of given) {
-    if (row.use.kind === "feature" && !sameValue(row, text)) {
+    if (row.use.kind === "feature" && !isFallback(row, text)) {
       const fallback = row.fallback === "" ? "" : ` or give its default ${row.fallback}`;
       throw featureError(`--${row.name}=${text}`, row.use.feature, `leave it out${fallback}`);
     }
@@ -268,7 +145,7 @@ export function readFlags(
       throw new StartError(`cannot read the configuration file ${path}: ${reason}`);
     }
     const fileWarnings = ["a configuration file is given: other flags and variables are ignored"];
-    const values = collect(configFile(path, content, fileWarnings));
+    const values = collect(readConfigFile(path, content, fileWarnings));
     return new FlagSet(values, fileWarnings);
   }
   const given: Given[] = [...flags];

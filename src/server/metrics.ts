@@ -156,27 +156,31 @@ export class Metrics {
   }
 
   #gauge(name: string, help: string, read: () => number | Promise<number>): void {
-    new Gauge({
-      name,
-      help,
-      registers: [this.#registry],
-      async collect() {
-        this.set(await read());
-      },
-    });
+    this.#registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        registers: [],
+        async collect() {
+          this.set(await read());
+        },
+      }),
+    );
   }
 
   /** A counter that is kept elsewhere. */
   #total(name: string, help: string, read: () => number): void {
-    new Counter({
-      name,
-      help,
-      registers: [this.#registry],
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
+    this.#registry.registerMetric(
+      new Counter({
+        name,
+        help,
+        registers: [],
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      }),
+    );
   }
 
   #constant(name: string, label: string, value: string): void {
@@ -233,69 +237,75 @@ export class Metrics {
 
   #registerPeers(source: MetricsSource): void {
     const labelNames = ["Local", "Remote"];
-    const registers = [this.#registry];
     const local = hexId(source.status().memberId);
-    new Gauge({
-      name: "etcd_network_known_peers",
-      help: "Configured peers",
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        for (const id of source.peers()) this.set({ Local: local, Remote: hexId(id) }, 1);
-      },
-    });
-    new Gauge({
-      name: "etcd_network_active_peers",
-      help: "Peers with a live connection",
-      labelNames,
-      registers,
-      collect() {
-        const connected = new Set(source.connectedPeers());
-        for (const id of source.peers()) {
-          this.set({ Local: local, Remote: hexId(id) }, connected.has(id) ? 1 : 0);
-        }
-      },
-    });
+    this.#registry.registerMetric(
+      new Gauge({
+        name: "etcd_network_known_peers",
+        help: "Configured peers",
+        labelNames,
+        registers: [],
+        collect() {
+          this.reset();
+          for (const id of source.peers()) this.set({ Local: local, Remote: hexId(id) }, 1);
+        },
+      }),
+    );
+    this.#registry.registerMetric(
+      new Gauge({
+        name: "etcd_network_active_peers",
+        help: "Peers with a live connection",
+        labelNames,
+        registers: [],
+        collect() {
+          const connected = new Set(source.connectedPeers());
+          for (const id of source.peers()) {
+            this.set({ Local: local, Remote: hexId(id) }, connected.has(id) ? 1 : 0);
+          }
+        },
+      }),
+    );
   }
 
   #registerCalls(): void {
     const labels = methodLabels();
     const { calls } = this;
-    const registers = [this.#registry];
     const labelNames = ["grpc_method", "grpc_service", "grpc_type"];
     for (const [name, field, help] of [
       ["grpc_server_started_total", "started", "Calls started"],
       ["grpc_server_msg_received_total", "received", "Request messages"],
       ["grpc_server_msg_sent_total", "sent", "Response messages"],
     ] as const) {
+      this.#registry.registerMetric(
+        new Counter({
+          name,
+          help,
+          labelNames,
+          registers: [],
+          collect() {
+            this.reset();
+            for (const [path, method] of labels) {
+              this.inc({ ...method }, calls.byPath().get(path)?.[field] ?? 0);
+            }
+          },
+        }),
+      );
+    }
+    this.#registry.registerMetric(
       new Counter({
-        name,
-        help,
-        labelNames,
-        registers,
+        name: "grpc_server_handled_total",
+        help: "Calls ended, by status",
+        labelNames: ["grpc_code", ...labelNames],
+        registers: [],
         collect() {
           this.reset();
           for (const [path, method] of labels) {
-            this.inc({ ...method }, calls.byPath().get(path)?.[field] ?? 0);
+            for (const [status, count] of calls.byPath().get(path)?.handled ?? []) {
+              this.inc({ grpc_code: codeName(status), ...method }, count);
+            }
           }
         },
-      });
-    }
-    new Counter({
-      name: "grpc_server_handled_total",
-      help: "Calls ended, by status",
-      labelNames: ["grpc_code", ...labelNames],
-      registers,
-      collect() {
-        this.reset();
-        for (const [path, method] of labels) {
-          for (const [status, count] of calls.byPath().get(path)?.handled ?? []) {
-            this.inc({ grpc_code: codeName(status), ...method }, count);
-          }
-        }
-      },
-    });
+      }),
+    );
     this.#total("etcd_network_client_grpc_received_bytes_total", "Bytes of requests", () =>
       calls.receivedBytes(),
     );

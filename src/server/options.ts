@@ -3,7 +3,7 @@
 import type { InitialMember } from "./bootstrap.ts";
 import { StartError } from "./start-error.ts";
 import type { FlagSet } from "./flag-sources.ts";
-import { featureError, urlFault } from "./flag-sources.ts";
+import { featureError, urlFault } from "./flag-syntax.ts";
 
 /** A listener: "[::1]" is written "::1" in `host`. */
 export interface ListenAddress {

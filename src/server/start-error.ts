@@ -11,3 +11,16 @@ export class StartError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** For an address that cannot be had; `what` is the flag with its value. */
+export function listenError(what: string, error: unknown): StartError {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EADDRINUSE") {
+    return new StartError(
+      `cannot listen on ${what}: the address is in use; stop the other process or choose ` +
+        "another port",
+    );
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return new StartError(`cannot listen on ${what}: ${reason}`);
+}
