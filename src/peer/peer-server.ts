@@ -185,9 +185,8 @@ export class PeerServer {
       reply(null, await ask(this.#leases));
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      // Both tables have gRPC's numbers.
-      const code = error.status as number as grpcCode;
-      reply({ code, details: error.message });
+      const name = grpcCode[error.status] as keyof typeof grpcCode;
+      reply({ code: grpcCode[name], details: error.message });
     }
   }
 }
