@@ -35,6 +35,9 @@ export interface CallDeps {
 /** Up to this size a copy is cheaper than a second write. */
 const copyBytesMax = 16_384;
 
+/** Timers of Node fire at once beyond this; a deadline in 25 days needs none. */
+const timerMsMax = 2 ** 31 - 1;
+
 /** An AbortController costs a call as much as all else of ours together (5 µs with its garbage),
  * and most handlers never look: it is made when the signal is first asked for. */
 class LazyContext implements CallContext {
@@ -94,10 +97,11 @@ export class Call {
     this.stream = stream;
     this.path = head.path;
     this.#context = new LazyContext(head);
+    const leftMs = head.deadline - deps.clock.now();
     this.#deadlineTimer =
-      head.deadline === Infinity
+      leftMs > timerMsMax
         ? null
-        : deps.clock.after(Math.max(0, head.deadline - deps.clock.now()), () =>
+        : deps.clock.after(Math.max(0, leftMs), () =>
             this.end(RequestError.of("contextDeadlineExceeded")),
           );
     stream.on("error", ignoreError);

@@ -45,7 +45,8 @@ export class Connection {
     this.#other = other;
     this.#ledger = new ConnectionLedger(deps.clock, deps.limits, (reason) => this.#expel(reason));
     this.#handshakeTimer = deps.clock.after(deps.limits.handshakeMs, () => session.destroy());
-    session.setLocalWindowSize(deps.limits.connectionWindowBytes);
+    // A session whose socket died in the handshake has nothing left to come but its 'close'.
+    if (!session.destroyed) session.setLocalWindowSize(deps.limits.connectionWindowBytes);
     session.on("stream", this.#stream);
     session.on("remoteSettings", () => this.#settings());
     session.on("ping", () => this.#ledger.pinged());

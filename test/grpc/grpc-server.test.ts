@@ -2,6 +2,7 @@
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { performServerHandshake } from "node:http2";
+import type { ServerHttp2Session } from "node:http2";
 import { describe, expect, test } from "vitest";
 import type { Method } from "../../src/api/method.ts";
 import { silentLogger } from "../../src/base/logger.ts";
@@ -11,6 +12,7 @@ import { silentObserver } from "../../src/grpc/observer.ts";
 import { realClock } from "../../src/server/real-clock.ts";
 import { eventually, openLoopback } from "./loopback-server.ts";
 import { frameOf, RawClient } from "./raw-client.ts";
+import { RawSocket } from "./raw-frames.ts";
 
 interface Gate {
   readonly method: Method;
@@ -78,6 +80,25 @@ describe("GrpcServer", () => {
     expect((await unary).status).toBe(-1);
     expect(loopback.finished).toEqual([1]);
     gate.open();
+    await loopback.close();
+  });
+
+  test("accept survives a session that is dead already", async () => {
+    const loopback = await openLoopback([]);
+    const sessions: ServerHttp2Session[] = [];
+    const listener = createServer((socket) => {
+      socket.on("error", () => {});
+      const session = performServerHandshake(socket, loopback.server.sessionOptions());
+      session.destroy(new Error("gone"));
+      loopback.server.accept(session);
+      sessions.push(session);
+    });
+    await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+    const socket = await RawSocket.connect((listener.address() as AddressInfo).port);
+    await eventually(() => sessions.length === 1, "the session");
+    await eventually(() => loopback.server.connectionCount() === 0, "the end");
+    socket.close();
+    listener.close();
     await loopback.close();
   });
 

@@ -155,6 +155,15 @@ describe("unary call", () => {
     expect(server.finished).toEqual([4]);
   });
 
+  test("a deadline further away than any timer is none", async () => {
+    const { client } = await open(async (request) => {
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+      return request;
+    });
+    const answer = await client.unary(path, echoBytes, { "grpc-timeout": "99999999H" });
+    expect(answer.status).toBe(0);
+  });
+
   test("a request that stops half way is ended after requestArrivalMs", async () => {
     const clock = new FakeClock();
     const { client, server } = await open(echo, { requestArrivalMs: 30_000 }, clock);
