@@ -42,7 +42,7 @@ const body = new WalBody(
     prepare(preparation, given) {
       preparer ??= startPreparer();
       answer = given;
-      preparer.postMessage(preparation);
+      preparer.postMessage(preparation, []);
     },
   },
   workerData as WalStart,
@@ -52,7 +52,7 @@ let isScheduled = false;
 
 function gather(): void {
   for (;;) {
-    const received = receiveMessageOnPort(port) as { message: WalRequest } | undefined;
+    const received: { message: WalRequest } | undefined = receiveMessageOnPort(port);
     if (received === undefined) return;
     body.push(received.message);
   }

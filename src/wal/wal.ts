@@ -49,28 +49,27 @@ const readingMax = 1024;
 const readSliceBytes = 256 * 1024;
 
 /** Opens the log of a data directory. Rejects with WalError when it cannot be opened. */
-export function openWal(options: WalOptions): Promise<Wal> {
+export async function openWal(options: WalOptions): Promise<Wal> {
+  const lock = options.inThread === undefined ? lockDirectory(options.directory) : null;
+  const channel = startChannel(options);
+  try {
+    return new Wal({ channel, lock, recovered: await untilOpened(channel) }, options);
+  } catch (error) {
+    await channel.end();
+    lock?.release();
+    throw error;
+  }
+}
+
+function untilOpened(channel: WalChannel): Promise<Recovered> {
   return new Promise((resolve, reject) => {
-    const lock = options.inThread === undefined ? lockDirectory(options.directory) : null;
-    const channel = startChannel(options);
-    const refuse = (error: Error): void => {
-      channel.listen({ reply() {}, died() {} });
-      void channel.end().then(() => {
-        lock?.release();
-        reject(error);
-      });
-    };
     channel.listen({
       reply(reply) {
-        if (reply.type === "opened") {
-          resolve(new Wal({ channel, lock, recovered: reply.recovered }, options));
-        } else if (reply.type === "refused") {
-          refuse(new WalError(reply.kind, reply.message));
-        } else if (reply.type === "failed") {
-          refuse(failureOf(reply));
-        }
+        if (reply.type === "opened") resolve(reply.recovered);
+        else if (reply.type === "refused") reject(new WalError(reply.kind, reply.message));
+        else if (reply.type === "failed") reject(failureOf(reply));
       },
-      died: refuse,
+      died: reject,
     });
   });
 }
@@ -181,10 +180,14 @@ export class Wal implements Log {
   async close(): Promise<void> {
     assert(this.#closed === null, "the log is closed twice");
     this.#send();
-    await new Promise<void>((resolve) => {
+    const closed = new Promise<void>((resolve) => {
       this.#closed = resolve;
-      this.#channel.post({ type: "close" }, []);
     });
+    // A log that failed has nothing to wait for.
+    if (!this.#isOver) {
+      this.#channel.post({ type: "close" }, []);
+      await closed;
+    }
     this.#isOver = true;
     await this.#channel.end();
     this.#lock?.release();

@@ -31,9 +31,9 @@ export async function contentOf(log: Log, last = log.recovered.lastIndex): Promi
 
 export interface LogUnderTest {
   /** Opens it, as a new start. */
-  open(): Promise<Log>;
+  readonly open: () => Promise<Log>;
   /** Lets what the log waits for happen, until the promise is settled. */
-  finish<T>(promise: Promise<T>): Promise<T>;
+  readonly finish: <T>(promise: Promise<T>) => Promise<T>;
 }
 
 export function describeLog(name: string, make: () => LogUnderTest): void {

@@ -88,10 +88,10 @@ describe("openDirectory after a power loss at every step", () => {
     }
     expect(images).toBeGreaterThan(500);
     expect(torn).toBeGreaterThan(10);
-  });
+  }, 120_000);
 
   test("finds it too when power goes again while it recovers", () => {
-    for (let step = 0; ; step += 3) {
+    for (let step = 0; ; step += 7) {
       const { files, log, isOver } = crashedAt(step);
       const [, , , survives] = subsets(step) as [Survives, Survives, Survives, Survives];
       const image = files.afterCrash(survives);
@@ -111,7 +111,7 @@ describe("openDirectory after a power loss at every step", () => {
       }
       if (isOver) break;
     }
-  });
+  }, 120_000);
 
   test("counts on nothing that only the page cache has after the process alone died", () => {
     for (let step = 0; ; step++) {

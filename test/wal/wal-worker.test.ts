@@ -23,6 +23,13 @@ function newDirectory(): string {
   return `${scratch}/member-${++directories}`;
 }
 
+function preparedIn(directory: string): number {
+  return readdirSync(`${directory}/wal`).filter((name) => /^prepared-\d+$/.test(name)).length;
+}
+
+/** Turns of the event loop to wait for another thread. */
+const turnsMax = 5_000_000;
+
 function optionsFor(directory: string, changed: Partial<WalOptions> = {}): WalOptions {
   const segmentBytes = 16 * 4096;
   const common = { create, clock: realClock, logger: silentLogger, fatal: throwFatal };
@@ -38,10 +45,7 @@ test("Wal prepares its segments beside the log and rolls into them", async () =>
   const directory = newDirectory();
   const log = await openWal(optionsFor(directory));
   const names = () => readdirSync(`${directory}/wal`);
-  const prepared = () => names().filter((name) => /^prepared-\d+$/.test(name)).length;
-  const waitPrepared = async () => {
-    while (prepared() < 2) await new Promise((resolve) => setTimeout(resolve, 1));
-  };
+  const waitPrepared = () => until(() => preparedIn(directory) === 2, turnsMax);
   await waitPrepared();
   for (let index = 1; index <= 30; index++) {
     await log.append({ hardState: null, entries: entries(index, index, 1, 5_000) });
@@ -92,15 +96,14 @@ test("Wal tells fatal when its thread finds the directory gone bad, and settles 
   const directory = newDirectory();
   const errors: Error[] = [];
   const log = await openWal(optionsFor(directory, { fatal: (error) => errors.push(error) }));
-  while (readdirSync(`${directory}/wal`).filter((name) => name.endsWith("2")).length < 1) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+  // Until nothing is being prepared any more.
+  await until(() => preparedIn(directory) === 2, turnsMax);
   rmSync(`${directory}/wal`, { recursive: true });
   let settled = 0;
   const count = () => settled++;
   const large = entries(1, 20, 1, 5_000);
   log.append({ hardState: null, entries: large }).then(count, count);
-  await until(() => errors.length > 0, 1_000_000);
+  await until(() => errors.length > 0, turnsMax);
   expect(errors[0]?.message).toContain("ENOENT");
   expect(settled).toBe(0);
 });
