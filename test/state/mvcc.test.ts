@@ -204,6 +204,20 @@ describe("Mvcc", () => {
     expect(fixture.range({ revision: 7 })).toBe("a= count=1");
   });
 
+  test("compactStep gives a floor that moved during removal a pass of its own", () => {
+    const fixture = new Fixture();
+    for (const key of ["a", "b", "c", "a", "b", "c", "a", "b", "c"]) fixture.put(key);
+    fixture.mvcc.compact(6);
+    fixture.commit();
+    expect(fixture.mvcc.compactStep(1)).toBe(true);
+    fixture.mvcc.compact(9);
+    fixture.commit();
+    while (fixture.mvcc.compactStep(1));
+    // At 9: "a" is of 8, "b" of 9, "c" of 7; and 10 is above.
+    expect(fixture.store.rowsOf(historyRowPrefix)).toHaveLength(4);
+    expect(fixture.range({ revision: 9, countOnly: true })).toBe("count=3");
+  });
+
   test("eachLeased visits the keys that have a lease, in key order", () => {
     const fixture = new Fixture();
     fixture.put("b", "", "2" as LeaseId);

@@ -128,7 +128,11 @@ describe("CheckedStore", () => {
       fc.constantFrom("flush" as const, "pin" as const),
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1, max: 3 }), run),
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 40, size: "max" }),
+        fc.integer({ min: 1, max: 3 }),
+        run,
+      ),
       { numRuns: 200 },
     );
     async function run(all: (Record<string, string | null> | string)[], rowsMax: number) {
