@@ -296,6 +296,7 @@ async function stopAll(
   for (const { server } of http) server.closeIdleConnections();
   await grpcServer.close(callGraceMs);
   await node.stop();
+  node.watchHub.stop();
   await store.close();
   for (const listener of listeners) listener.destroyConnections();
   for (const { app } of http) await app.close();

@@ -102,10 +102,7 @@ export class Gateway {
       const status = httpStatusOf(refusal.status);
       // A body that was not read to its end cannot be followed by another request.
       if (!request.raw.complete) void reply.header("connection", "close");
-      return reply
-        .code(status)
-        .headers(gatewayHeaders)
-        .send(JSON.stringify(errorBody(refusal)));
+      return sendJson(reply, status, errorBody(refusal));
     }
   }
 

@@ -61,6 +61,7 @@ describe("Gateway, unary methods", () => {
       fixture.methods.rangeFailure = RequestError.of(code as ErrorCode, new Error("secret"));
       const reply = await post("/v3/kv/range", "{}");
       expect(reply.statusCode).toBe(httpStatusOf(status));
+      expect(reply.headers["content-type"]).toBe("application/json");
       expect(reply.body).toBe(
         JSON.stringify({ error: text, message: text, code: status, details: [] }),
       );
