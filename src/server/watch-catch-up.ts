@@ -63,6 +63,7 @@ export class CatchUp {
   readonly #index: WatcherIndex<Watcher>;
   /** Streams with work and room, in turn order. */
   readonly #ready = new Set<WatchStream>();
+  #watcherCount = 0;
   #isRunning = false;
   #isStopped = false;
 
@@ -84,8 +85,19 @@ export class CatchUp {
     this.#limits = limits;
   }
 
-  /** The watcher gets history from `next` on before anything live. */
+  watcherCount(): number {
+    return this.#watcherCount;
+  }
+
+  /** One of the watchers here was canceled, or its stream closed. */
+  left(): void {
+    this.#watcherCount -= 1;
+  }
+
+  /** The watcher gets history from `next` on before anything live; it is not in the index until
+   * it is synced. */
   add(watcher: Watcher, next: Revision): void {
+    this.#watcherCount += 1;
     watcher.next = next;
     watcher.stream.catchingUp.add(watcher);
     this.wake(watcher.stream);
@@ -144,7 +156,7 @@ export class CatchUp {
     for (const watcher of stream.catchingUp) {
       if (sent === noticesMax || stream.isFull() || watcher.next >= compactRevision) return sent;
       stream.send(this.#responses.compacted(watcher.idField, compactRevision));
-      this.#index.remove(watcher);
+      this.#watcherCount -= 1;
       stream.remove(watcher);
       sent += 1;
     }
@@ -288,7 +300,12 @@ export class CatchUp {
     watcher.next = next;
     if (!isServed) return;
     catchingUp.delete(watcher);
-    if (next <= this.#responses.published()) catchingUp.add(watcher);
+    if (next <= this.#responses.published()) {
+      catchingUp.add(watcher);
+      return;
+    }
+    this.#watcherCount -= 1;
+    this.#index.add(watcher);
   }
 }
 

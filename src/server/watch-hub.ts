@@ -90,6 +90,7 @@ export class WatchHub {
   readonly #options: WatchHubOptions;
   readonly #responses: WatchResponses;
   readonly #recent: RecentRevisions;
+  /** The watchers that are not catching up: who is behind costs a write nothing. */
   readonly #index = new WatcherIndex<Watcher>();
   readonly #catchUp: CatchUp;
   readonly #streams = new Set<WatchStream>();
@@ -127,7 +128,7 @@ export class WatchHub {
 
   /** Ends all watches of the stream without a word: its client is gone. */
   closeStream(stream: WatchStream): void {
-    for (const watcher of stream.watchers.values()) this.#index.remove(watcher);
+    for (const watcher of stream.watchers.values()) this.#leave(watcher);
     stream.close();
     this.#streams.delete(stream);
   }
@@ -173,10 +174,10 @@ export class WatchHub {
       isQuiet: true,
     };
     stream.add(watcher, published);
-    this.#index.add(watcher);
     stream.send(this.#responses.created(watcher.idField));
     if (watcher.wantsProgress) this.#armProgress();
     if (start > 0 && start <= published) this.#catchUp.add(watcher, start);
+    else this.#index.add(watcher);
   }
 
   /** An unknown id gets no answer. The stream must have room. */
@@ -184,7 +185,7 @@ export class WatchHub {
     const watcher = stream.watchers.get(watchId);
     if (watcher === undefined) return;
     assert(!stream.isFull(), "a watch is canceled on a stream without room");
-    this.#index.remove(watcher);
+    this.#leave(watcher);
     stream.remove(watcher);
     stream.send(this.#responses.canceled(watcher.idField));
   }
@@ -205,30 +206,38 @@ export class WatchHub {
     this.#responses.advance(revision);
     // Watchers in the order of their first event; one response a watcher and revision.
     const wanted = new Map<Watcher, EncodedEvent[]>();
+    const behind: Watcher[] = [];
     for (const event of events) {
       this.#index.visit(event.key, (watcher) => {
         if (revision < watcher.start || !accepts(watcher, event)) return;
-        if (watcher.stream.catchingUp.has(watcher)) return;
-        if (events.length === 1) {
-          this.#sendLive(watcher, revision, events);
-          return;
-        }
-        const own = wanted.get(watcher);
-        if (own === undefined) wanted.set(watcher, [event]);
-        else own.push(event);
+        if (watcher.stream.isFull()) behind.push(watcher);
+        else if (events.length === 1) this.#sendLive(watcher, events);
+        else if (!append(wanted, watcher, event)) wanted.set(watcher, [event]);
       });
     }
-    for (const [watcher, own] of wanted) this.#sendLive(watcher, revision, own);
+    for (const [watcher, own] of wanted) {
+      if (watcher.stream.isFull()) behind.push(watcher);
+      else this.#sendLive(watcher, own);
+    }
+    for (const watcher of behind) this.#fallBehind(watcher, revision);
     this.#recent.push(encoded);
   }
 
-  #sendLive(watcher: Watcher, revision: Revision, events: readonly EncodedEvent[]): void {
-    if (watcher.stream.isFull()) {
-      this.#catchUp.add(watcher, revision);
-      return;
-    }
+  #sendLive(watcher: Watcher, events: readonly EncodedEvent[]): void {
     const fields = events.map((event) => fieldFor(watcher, event, this.#history.readAt));
     watcher.stream.sendEvents(watcher, this.#responses.header(), fields);
+  }
+
+  /** Of several events of a revision it may be told more than once. */
+  #fallBehind(watcher: Watcher, revision: Revision): void {
+    if (watcher.stream.catchingUp.has(watcher)) return;
+    this.#index.remove(watcher);
+    this.#catchUp.add(watcher, revision);
+  }
+
+  #leave(watcher: Watcher): void {
+    if (watcher.stream.catchingUp.has(watcher)) this.#catchUp.left();
+    else this.#index.remove(watcher);
   }
 
   /** The text of a refusal, as etcd words it; null: the watch can be made. */
@@ -243,7 +252,7 @@ export class WatchHub {
     }
     const isCrowded =
       stream.watchers.size >= this.#options.watchersPerStreamMax ||
-      this.#index.size() >= this.#options.watchersMax;
+      this.#index.size() + this.#catchUp.watcherCount() >= this.#options.watchersMax;
     return isCrowded ? errorTable.requestTooManyRequests.text : null;
   }
 
@@ -275,6 +284,14 @@ export class WatchHub {
     }
     if (isWanted) this.#armProgress();
   }
+}
+
+function append(
+  wanted: ReadonlyMap<Watcher, EncodedEvent[]>,
+  watcher: Watcher,
+  event: EncodedEvent,
+): boolean {
+  return (wanted.get(watcher)?.push(event) ?? 0) > 0;
 }
 
 /** An empty key means the smallest; range end as everywhere. Copies, so that a watcher does not
