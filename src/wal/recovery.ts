@@ -47,6 +47,8 @@ export function recoverLog(files: Files, options: RecoveryOptions): RecoveredLog
   const { state, last, scan } = replayOrQuarantine(files, options);
   removeDrafts(files, directory);
   removeSegments(files, directory, scan.voidSegments);
+  // Gone for good before the next one has a name: two segments that were only begun are damage.
+  if (scan.voidSegments.length > 0) files.syncDirectory(directory);
   const { header } = last;
   const writer = new WalWriter(files, {
     directory,

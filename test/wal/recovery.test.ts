@@ -149,6 +149,38 @@ describe("openDirectory after a power loss at every step", () => {
   });
 });
 
+test("recovery of a segment that was only begun survives crashes of its own, whatever survives", () => {
+  const prng = new Prng(7);
+  const half: Survives = () => prng.chance(0.5);
+  const files = new SimFiles();
+  new ScriptedLog(files, segmentBytes).run([
+    append(1, 3, 1),
+    append(4, 4, 1),
+    "prepare",
+    "prepare",
+  ]);
+  const wanted = contentOf(
+    open(
+      files.afterCrash(() => true),
+      segmentBytes,
+    ).writer,
+  );
+  for (let round = 0; round < 1_000; round++) {
+    // Up to three starts in a row that lose power somewhere.
+    let image = files.afterCrash(() => true);
+    for (let start = 0; start < 3; start++) {
+      image.crashAtStep = prng.below(30);
+      try {
+        open(image, segmentBytes);
+      } catch (error) {
+        if (!(error instanceof SimCrash)) throw error;
+      }
+      image = image.afterCrash(half);
+    }
+    expect(contentOf(open(image, segmentBytes).writer)).toBe(wanted);
+  }
+});
+
 test("recovery replays a truncation before what was appended after it, etcd #22442", () => {
   const files = new SimFiles();
   const log = new ScriptedLog(files, segmentBytes);
