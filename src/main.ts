@@ -96,7 +96,6 @@ function openLogger(level: string, outputs: readonly string[]): Logger {
     stream: pino.destination({
       dest: output in destinations ? destinations[output as keyof typeof destinations] : output,
       sync: true,
-      mkdir: false,
     }),
   }));
   const log = pino(
@@ -223,6 +222,7 @@ interface Edge {
   readonly listeners: readonly Listener[];
   readonly http: readonly HttpApp[];
   readonly grpcServer: GrpcServer;
+  readonly gateway: Gateway | null;
 }
 
 async function openEdge(
@@ -264,7 +264,7 @@ async function openEdge(
     sessions: null,
   });
   await listen("listen-metrics-urls", options.listenMetrics, { http: metrics, sessions: null });
-  return { listeners, http: [client, metrics], grpcServer };
+  return { listeners, http: [client, metrics], grpcServer, gateway: collaborators.gateway };
 }
 
 function metricsSource(
@@ -287,13 +287,14 @@ function metricsSource(
 }
 
 async function stopAll(
-  { listeners, http, grpcServer }: Edge,
+  { listeners, http, grpcServer, gateway }: Edge,
   { node, store }: Member,
   serving: ServingWatch,
 ): Promise<void> {
   serving.stopServing();
   for (const listener of listeners) listener.stopAccepting();
   for (const { server } of http) server.closeIdleConnections();
+  gateway?.close();
   await grpcServer.close(callGraceMs);
   await node.stop();
   node.watchHub.stop();
@@ -386,12 +387,8 @@ function onStopSignal(logger: Logger, stop: () => Promise<void>): void {
 
 async function runServe(args: readonly string[]): Promise<void> {
   const flags = readFlags(args, process.env, (path) => readFileSync(path, "utf8"));
-  if (flags.bool("help")) {
-    process.stdout.write(flagsHelp());
-    return;
-  }
-  if (flags.bool("version")) {
-    process.stdout.write(versionText(process));
+  if (flags.bool("help") || flags.bool("version")) {
+    process.stdout.write(flags.bool("help") ? flagsHelp() : versionText(process));
     return;
   }
   const options = serveOptions(flags);

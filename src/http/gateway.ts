@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { MethodTable, ResponseSink, StreamMethod, UnaryMethod } from "../api/method.ts";
 import { concatBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { httpStatusOf } from "../base/errors.ts";
+import { RequestError, httpStatusOf } from "../base/errors.ts";
 import { openCall } from "./call-context.ts";
 import { errorBody, gatewayHeaders, refusalOf, sendJson, streamErrorBody } from "./json-reply.ts";
 import type { FailureSinks } from "./json-reply.ts";
@@ -33,7 +33,7 @@ class LineSink implements ResponseSink {
   }
 
   write(message: Uint8Array): boolean {
-    if (this.#response.destroyed) return false;
+    if (this.#response.destroyed || this.#response.writableEnded) return false;
     if (!this.#response.headersSent) this.#response.writeHead(200, gatewayHeaders);
     return this.#response.write(`${JSON.stringify({ result: this.#toJson(message) })}\n`);
   }
@@ -55,14 +55,28 @@ class LineSink implements ResponseSink {
   }
 }
 
+/** The last line of a stream that is refused, with its status when nothing was sent before. */
+function endRefused(response: ServerResponse, refusal: RequestError): void {
+  if (response.writableEnded) return;
+  if (!response.headersSent) response.writeHead(httpStatusOf(refusal.status), gatewayHeaders);
+  response.end(`${JSON.stringify(streamErrorBody(refusal))}\n`);
+}
+
 export class Gateway {
   readonly #collaborators: GatewayCollaborators;
   readonly #limits: BodyLimits;
   readonly #mapping = new JsonMapping();
+  /** Responses of streaming calls under way; as many as the listener's connections at most. */
+  readonly #streams = new Set<ServerResponse>();
 
   constructor(collaborators: GatewayCollaborators, limits: BodyLimits) {
     this.#collaborators = collaborators;
     this.#limits = limits;
+  }
+
+  /** Ends all streaming calls as a server does that stops; their handlers see the caller leave. */
+  close(): void {
+    for (const response of this.#streams) endRefused(response, RequestError.of("stopped"));
   }
 
   /** Adds a POST route for each path whose method is served. */
@@ -116,6 +130,7 @@ export class Gateway {
     // The reply is written here line by line; fastify has no part in it.
     reply.hijack();
     const response = reply.raw;
+    this.#streams.add(response);
     const sink = new LineSink(response, (bytes) => this.#mapping.decode(schema.output, bytes));
     try {
       const call = openCall(request.headers, response, clock);
@@ -127,11 +142,9 @@ export class Gateway {
       if (!response.headersSent) response.writeHead(200, gatewayHeaders);
       response.end();
     } catch (failure) {
-      const refusal = refusalOf(failure, this.#collaborators);
-      if (!response.headersSent) {
-        response.writeHead(httpStatusOf(refusal.status), gatewayHeaders);
-      }
-      response.end(`${JSON.stringify(streamErrorBody(refusal))}\n`);
+      endRefused(response, refusalOf(failure, this.#collaborators));
+    } finally {
+      this.#streams.delete(response);
     }
   }
 

@@ -18,6 +18,7 @@ export interface Health {
 
 export interface HttpFixture extends HttpApp {
   readonly methods: FakeMethods;
+  readonly gateway: Gateway;
   readonly health: Health;
   /** What ended the process, had it been one. */
   readonly fatalities: unknown[];
@@ -63,5 +64,5 @@ export async function openFixture(
     },
     { ...defaultHttpOptions, ...options },
   );
-  return { ...http, methods, health, fatalities, observed };
+  return { ...http, methods, gateway, health, fatalities, observed };
 }

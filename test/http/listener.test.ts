@@ -265,6 +265,19 @@ describe("Listener, streams", () => {
     reply.destroy();
   });
 
+  test("end with a line of their own when the server stops", async () => {
+    const { port, fixture } = await open();
+    const { reply, lines } = await openWatch(port);
+    await until(() => lines.length === 2);
+    const ended = new Promise((resolve) => reply.once("end", resolve));
+    fixture.gateway.close();
+    await ended;
+    expect(JSON.parse(lines[2] ?? "")).toMatchObject({
+      error: { grpc_code: 14, message: "etcdserver: server stopped" },
+    });
+    await fixture.methods.watchEnded.promise;
+  });
+
   test("end when the client is gone", async () => {
     const { port, fixture, listener } = await open();
     const { reply, lines } = await openWatch(port);
