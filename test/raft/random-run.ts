@@ -18,6 +18,9 @@ interface Weather {
   readonly crash: number;
   readonly cut: number;
   readonly sync: number;
+  /** All members lose the leader at once, and several campaign. */
+  readonly strife: number;
+  readonly stall: number;
 }
 
 export interface RandomRun {
@@ -50,8 +53,10 @@ class Run {
       doubled: prng.pick([0, 0.05, 0.3]),
       reordered: prng.pick([0, 0.3, 1]),
       crash: prng.pick([0, 0.002, 0.01]),
-      cut: prng.pick([0, 0.002, 0.01]),
+      cut: prng.pick([0, 0.005, 0.02]),
       sync: prng.pick([0.1, 0.5, 1]),
+      stall: prng.pick([0, 0.1, 0.5]),
+      strife: prng.pick([0, 0.01, 0.05]),
     };
     this.world = new World(
       {
@@ -79,6 +84,7 @@ class Run {
     const prng = this.#prng;
     const weather = this.#weather;
     if (prng.chance(weather.cut)) this.#cut();
+    if (prng.chance(weather.strife)) this.#loseLeader();
     const member = prng.pick([...this.world.members.values()]);
     if (member.raft === null) {
       if (prng.chance(0.1)) this.#restart(member);
@@ -88,10 +94,10 @@ class Run {
     if (prng.chance(weather.sync)) this.world.sync(member.id, prng.between(1, 3));
     if (prng.chance(0.5)) this.world.load(member.id);
     const action = prng.below(20);
-    if (action < 6) this.world.tick(member.id);
+    if (action < 6) this.#tick(member);
     else if (action < 8) this.#propose(member);
-    else if (action < 9) this.#read(member);
-    else if (action < 10) this.#disturb(member);
+    else if (action < 11) this.#read(member);
+    else if (action < 12) this.#disturb(member);
     const deliveries = prng.below(6);
     for (let i = 0; i < deliveries; i++) this.#deliverOne();
   }
@@ -132,6 +138,12 @@ class Run {
     );
   }
 
+  /** Sometimes many at a time, as after a stall: others were silent only for this member. */
+  #tick(member: WorldMember): void {
+    const count = this.#prng.chance(this.#weather.stall) ? this.#prng.between(2, 20) : 1;
+    for (let left = count; left > 0; left--) this.world.tick(member.id);
+  }
+
   #propose(member: WorldMember): void {
     const commands = Array.from({ length: this.#prng.between(1, 3) }, () => {
       const command = new Uint8Array(this.#prng.between(4, 30));
@@ -161,17 +173,27 @@ class Run {
     this.world.pump(member.id);
   }
 
+  #loseLeader(): void {
+    for (const { id, raft } of this.world.members.values()) {
+      const leader = raft?.status().leader ?? null;
+      if (leader !== null) raft?.leaderDisconnected(leader);
+      if (raft !== null) this.world.pump(id);
+    }
+  }
+
   #deliverOne(): void {
     const { network } = this.world;
     if (network.length === 0) return;
     const prng = this.#prng;
     const at = prng.chance(this.#weather.reordered) ? prng.below(network.length) : 0;
     const message = network[at] as Message;
+    // A cut loses some, and holds others back till it is over.
+    const isCut = this.#cuts.has(`${message.from}>${message.to}`);
+    if (isCut && prng.chance(0.8)) return;
     // A doubled message stays in the network and comes again, maybe much later.
     if (!prng.chance(this.#weather.doubled)) network.splice(at, 1);
     if (network.length > 200) network.splice(prng.below(network.length), 1);
-    if (prng.chance(this.#weather.lost)) return;
-    if (this.#cuts.has(`${message.from}>${message.to}`)) return;
+    if (isCut || prng.chance(this.#weather.lost)) return;
     this.world.deliver(message);
   }
 
