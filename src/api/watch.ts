@@ -71,16 +71,16 @@ function serve(hub: WatchHub, stream: WatchStream, { requestUnion }: WatchReques
 
 function watchSink(sink: ResponseSink, resume: () => void): WatchSink {
   let isWaiting = false;
+  const waitForRoom = async () => {
+    isWaiting = true;
+    await sink.drained();
+    isWaiting = false;
+    resume();
+  };
   return {
     write(parts) {
       const hasRoom = sink.writeParts(parts);
-      if (!hasRoom && !isWaiting) {
-        isWaiting = true;
-        void sink.drained().then(() => {
-          isWaiting = false;
-          resume();
-        });
-      }
+      if (!hasRoom && !isWaiting) void waitForRoom();
       return hasRoom;
     },
   };

@@ -1,6 +1,6 @@
 // The watch guarantees against a naive model: whatever is written, compacted, stalled, canceled and
 // reconnected, every watcher sees exactly the events it asked for (I32-I39).
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { WatchId } from "../../src/base/ids.ts";
 import { assert } from "../../src/base/assert.ts";

@@ -1,5 +1,5 @@
 // The watcher index against a linear scan, and its cost with many intervals.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/base/bytes.ts";
 import { WatcherIndex } from "../../src/server/watcher-index.ts";
