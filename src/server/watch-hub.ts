@@ -204,6 +204,7 @@ export class WatchHub {
     const encoded = encodedRevision(revisionEvents);
     const { revision, events } = encoded;
     this.#responses.advance(revision);
+    const header = this.#responses.header();
     // Watchers in the order of their first event; one response a watcher and revision.
     const wanted = new Map<Watcher, EncodedEvent[]>();
     const behind: Watcher[] = [];
@@ -211,21 +212,21 @@ export class WatchHub {
       this.#index.visit(event.key, (watcher) => {
         if (revision < watcher.start || !accepts(watcher, event)) return;
         if (watcher.stream.isFull()) behind.push(watcher);
-        else if (events.length === 1) this.#sendLive(watcher, events);
+        else if (events.length === 1) this.#sendLive(watcher, header, events);
         else if (!append(wanted, watcher, event)) wanted.set(watcher, [event]);
       });
     }
     for (const [watcher, own] of wanted) {
       if (watcher.stream.isFull()) behind.push(watcher);
-      else this.#sendLive(watcher, own);
+      else this.#sendLive(watcher, header, own);
     }
     for (const watcher of behind) this.#fallBehind(watcher, revision);
     this.#recent.push(encoded);
   }
 
-  #sendLive(watcher: Watcher, events: readonly EncodedEvent[]): void {
+  #sendLive(watcher: Watcher, header: Uint8Array, events: readonly EncodedEvent[]): void {
     const fields = events.map((event) => fieldFor(watcher, event, this.#history.readAt));
-    watcher.stream.sendEvents(watcher, this.#responses.header(), fields);
+    watcher.stream.sendEvents(watcher, header, fields);
   }
 
   /** Of several events of a revision it may be told more than once. */
