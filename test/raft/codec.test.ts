@@ -172,7 +172,7 @@ test("decoders throw DecodeError for garbage, or decode what encodes to the same
 test("decodeMessage refuses an append whose entries have a gap, fall in term or exceed its term", () => {
   const from = "1" as MemberId;
   const to = "2" as MemberId;
-  const data = new Uint8Array(0);
+  const empty = new Uint8Array(0);
   const make = (entries: [term: number, index: number][]): Uint8Array =>
     encodeMessage({
       type: "append",
@@ -180,7 +180,7 @@ test("decodeMessage refuses an append whose entries have a gap, fall in term or 
       to,
       term: 5,
       previous: { term: 3, index: 10 },
-      entries: entries.map(([term, index]) => ({ term, index, kind: "normal", data })),
+      entries: entries.map(([term, index]) => ({ term, index, kind: "normal", data: empty })),
       commit: 0,
     });
   expect(
@@ -197,7 +197,9 @@ test("decodeMessage refuses an append whose entries have a gap, fall in term or 
 });
 
 test("encodeEntry asserts on counters that JavaScript does not hold exactly", () => {
-  const data = new Uint8Array(0);
-  expect(() => encodeEntry({ term: 1, index: 2 ** 53, kind: "normal", data })).toThrow("counter");
-  expect(() => encodeEntry({ term: -1, index: 1, kind: "normal", data })).toThrow("counter");
+  const empty = new Uint8Array(0);
+  expect(() => encodeEntry({ term: 1, index: 2 ** 53, kind: "normal", data: empty })).toThrow(
+    "counter",
+  );
+  expect(() => encodeEntry({ term: -1, index: 1, kind: "normal", data: empty })).toThrow("counter");
 });

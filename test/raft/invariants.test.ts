@@ -9,6 +9,7 @@ import { propose } from "../../src/raft/proposals.ts";
 import { isHardStateDurable, newState, outboxAfterSyncMax } from "../../src/raft/raft-state.ts";
 import type { RaftState } from "../../src/raft/raft-state.ts";
 import { askRead, failReads } from "../../src/raft/read-index.ts";
+import { newReads } from "../../src/raft/reads-state.ts";
 import { appendOwn, uncommittedBytes } from "../../src/raft/replication.ts";
 import {
   becomeCandidate,
@@ -159,6 +160,7 @@ test("askRead refuses what exceeds readsPendingMax, and failReads fails all that
   expect(takeReady(state).readsFailed).toEqual([3]);
   failReads(state);
   expect(takeReady(state).readsFailed).toEqual([1, 2]);
+  expect(state.reads).toEqual(newReads());
 });
 
 test("tickElection campaigns at its timeout, tickLeader steps down at its own", () => {
