@@ -5,6 +5,7 @@ import { RequestError } from "../../src/base/errors.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { SimCluster } from "./cluster.ts";
 import type { SimMember } from "./cluster.ts";
+import { calmNetwork } from "./sim-network.ts";
 
 interface Story {
   readonly acknowledged: ReadonlyMap<string, string>;
@@ -16,7 +17,12 @@ interface Story {
 async function live(seed: number, seconds: number): Promise<Story> {
   const prng = new Prng(seed, 9);
   const cluster = await SimCluster.start({ size: prng.pick([3, 5]), seed });
-  cluster.network.faults = { delayMsMin: 1, delayMsMax: 20, loss: 0.02, duplication: 0.02 };
+  cluster.network.faults = {
+    ...calmNetwork,
+    delayMsMax: 20,
+    loss: 0.02,
+    duplication: 0.02,
+  };
   const acknowledged = new Map<string, string>();
   for (let second = 0; second < seconds; second++) {
     for (let i = 0; i < 5; i++) {

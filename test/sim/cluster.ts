@@ -8,10 +8,17 @@ import { assert } from "../../src/base/assert.ts";
 import type { MemberId, StoreId } from "../../src/base/ids.ts";
 import type { LogFields, Logger } from "../../src/base/logger.ts";
 import { Prng } from "../../src/base/prng.ts";
+import { leaseTtlSecondsMin } from "../../src/api/api-options.ts";
+import type { MethodTable } from "../../src/api/method.ts";
+import { serviceTable } from "../../src/api/services.ts";
 import { Handshake } from "../../src/peer/handshake.ts";
 import { Command } from "../../src/proto/keelson/command.ts";
 import { RangeRequest } from "../../src/proto/etcdserverpb/kv.ts";
+import type { RaftConfig } from "../../src/raft/config.ts";
+import type { Entry } from "../../src/raft/entry.ts";
+import type { Message } from "../../src/raft/message.ts";
 import { Raft } from "../../src/raft/raft.ts";
+import type { LogAppend } from "../../src/raft/ready.ts";
 import { initialCluster } from "../../src/server/bootstrap.ts";
 import type { InitialCluster } from "../../src/server/bootstrap.ts";
 import { Node } from "../../src/server/node.ts";
@@ -22,23 +29,59 @@ import { openOrRebuild } from "../../src/server/open-state.ts";
 import { restoreRaft } from "../../src/server/restore-raft.ts";
 import { WatchHistory } from "../../src/server/watch-history.ts";
 import { WatchHub, watchHubDefaults } from "../../src/server/watch-hub.ts";
+import type { WatchHubOptions } from "../../src/server/watch-hub.ts";
+import type { Machine } from "../../src/state/machine.ts";
 import { restoreMachine } from "../../src/state/machine.ts";
-import type { Outcome } from "../../src/state/outcome.ts";
+import type { AppliedEntry, Outcome } from "../../src/state/outcome.ts";
 import type { CheckedStore } from "../../src/store/checked-store.ts";
-import { MemoryPlace } from "../../src/store/memory-backend.ts";
+import type { Log } from "../../src/wal/log.ts";
 import { MemoryDisk, MemoryLog } from "../../src/wal/memory-log.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { MemberClock } from "./member-clock.ts";
 import { SimNetwork } from "./sim-network.ts";
+import { SimPlace } from "./sim-place.ts";
+
+/** What is told as it happens, each at the moment when it has happened and nothing has followed. */
+export interface ClusterObserver {
+  started(member: SimMember): void;
+  crashed(member: SimMember): void;
+  /** The log is given this; nothing of it is on disk. */
+  appending(member: SimMember, batch: LogAppend): void;
+  applied(member: SimMember, entry: Entry, applied: AppliedEntry): void;
+  /** A message leaves now. */
+  sent(member: SimMember, message: Message): void;
+  /** A turn of its loop is over. */
+  turned(member: SimMember): void;
+}
+
+/** How long things take on a member's machine; asked anew each time. */
+export interface MachineDelays {
+  readonly storeWriteMs: () => number;
+  readonly turnMs: () => number;
+}
 
 export interface ClusterOptions {
   readonly size: number;
   readonly seed: number;
-  /** Changes to what nodeOptions derives. */
+  readonly heartbeatMs?: number;
+  readonly electionMs?: number;
+  /** Changes to what nodeOptions and raftConfig derive, and to the hub's defaults. */
   readonly options?: Partial<NodeOptions>;
+  readonly raft?: Partial<RaftConfig>;
+  readonly watchHub?: Partial<WatchHubOptions>;
+  readonly delays?: MachineDelays;
+  readonly observer?: ClusterObserver;
 }
 
-const stepMs = 1;
+/** What dies with a crash, how much of it the disk kept. */
+export interface CrashLoss {
+  /** What was being synced had reached the disk. */
+  readonly keepSyncing: boolean;
+  /** Newest batches of the store that are gone. */
+  readonly storeBatchesLost?: number;
+}
+
+const prompt: MachineDelays = { storeWriteMs: () => 0, turnMs: () => 0 };
 const neverAborted = new AbortController().signal;
 
 interface SimLogLine {
@@ -55,6 +98,8 @@ export class SimCluster {
   /** What ended a process that was not meant to end. */
   readonly fatals: unknown[] = [];
   readonly logged: SimLogLine[] = [];
+  /** Timers fired and turns taken. */
+  eventCount = 0;
 
   private constructor(options: ClusterOptions) {
     this.network = new SimNetwork({ clock: this.clock, prng: new Prng(options.seed, 1) });
@@ -68,6 +113,10 @@ export class SimCluster {
     this.members = initial.members.map(
       ({ id }, i) => new SimMember(this, { id, initial, seed: options.seed + i, options }),
     );
+    const { observer } = options;
+    if (observer === undefined) return;
+    const byId = new Map(this.members.map((member) => [member.id, member]));
+    this.network.sent = (message) => observer.sent(byId.get(message.from) as SimMember, message);
   }
 
   /** With every member started; no time has passed. */
@@ -79,19 +128,28 @@ export class SimCluster {
 
   /** Lets time pass; everything that it brings about is done. */
   async run(ms: number): Promise<void> {
-    for (let passed = 0; passed < ms; passed += stepMs) {
-      this.clock.advance(stepMs);
-      await settled();
-    }
+    const end = this.clock.now() + ms;
+    while (await this.step(end)) continue;
+    this.clock.moveTo(end);
+  }
+
+  /** The next thing that happens before `end`, and what it brings about at once; false: none. */
+  async step(end: number): Promise<boolean> {
+    await promisesRun();
+    if (this.clock.hasSoon()) this.clock.runSoon();
+    else if (this.clock.nextAt() <= end) this.clock.fireNext();
+    else return false;
+    this.eventCount += 1;
+    return true;
   }
 
   /** Lets time pass until the condition holds; returns how much did. */
   async until(condition: () => boolean, limitMs = 20_000): Promise<number> {
     const start = this.clock.now();
-    await settled();
+    await this.run(0);
     while (!condition()) {
-      assert(this.clock.now() - start < limitMs, `not within ${limitMs} ms: ${String(condition)}`);
-      await this.run(stepMs);
+      const isMoving = await this.step(start + limitMs);
+      assert(isMoving, `not within ${limitMs} ms: ${String(condition)}`);
     }
     return this.clock.now() - start;
   }
@@ -152,17 +210,21 @@ export class SimMember {
   readonly #given: ClusterOptions;
   /** Changed by wipe(). */
   #disk: MemoryDisk;
-  #place = new MemoryPlace();
+  readonly #place: SimPlace;
   #wipeCount = 0;
   #life: {
     node: Node;
+    raft: Raft;
     store: CheckedStore;
     clock: MemberClock;
     log: MemoryLog;
     transport: { close(): unknown };
+    methods: MethodTable;
   } | null = null;
   /** Of the syncs that start from now on. */
   syncDelayMs = 1;
+  /** Added to each of them. */
+  extraSyncMs: () => number = () => 0;
 
   constructor(
     cluster: SimCluster,
@@ -174,6 +236,8 @@ export class SimMember {
     this.#seed = given.seed;
     this.#given = given.options;
     this.#disk = this.#newDisk();
+    const { storeWriteMs: writeDelayMs } = given.options.delays ?? prompt;
+    this.#place = new SimPlace({ clock: cluster.clock, writeDelayMs });
   }
 
   isRunning(): boolean {
@@ -185,6 +249,22 @@ export class SimMember {
     return this.#life.node;
   }
 
+  raft(): Raft {
+    assert(this.#life !== null, `member ${this.id} is not running`);
+    return this.#life.raft;
+  }
+
+  clock(): MemberClock {
+    assert(this.#life !== null, `member ${this.id} is not running`);
+    return this.#life.clock;
+  }
+
+  /** What it serves, and the mark of the life that serves it. */
+  methods(): MethodTable {
+    assert(this.#life !== null, `member ${this.id} is not running`);
+    return this.#life.methods;
+  }
+
   disk(): MemoryDisk {
     return this.#disk;
   }
@@ -192,9 +272,15 @@ export class SimMember {
   async start(): Promise<void> {
     assert(this.#life === null, `member ${this.id} runs`);
     const { network } = this.#cluster;
-    const clock = new MemberClock(this.#cluster.clock);
+    const { observer, delays = prompt } = this.#given;
+    const clock = new MemberClock(this.#cluster.clock, {
+      turnDelayMs: delays.turnMs,
+      turned: () => {
+        if (this.#life?.clock === clock) observer?.turned(this);
+      },
+    });
     const logger = this.#logger();
-    const syncDelayMs = () => this.syncDelayMs;
+    const syncDelayMs = () => this.syncDelayMs + this.extraSyncMs();
     const log = new MemoryLog(this.#disk, { clock, syncDelayMs });
     const { identity } = log.recovered;
     const options = this.#options();
@@ -203,9 +289,10 @@ export class SimMember {
     const { state } = opening;
     const machine = restoreMachine(state, this.#initial.members);
     const raft = new Raft(
-      raftConfig(options, identity),
+      { ...raftConfig(options, identity), ...this.#given.raft },
       await restoreRaft(log, machine.appliedId().index),
     );
+    if (observer !== undefined) this.#tell(machine, observer);
     const handshake = new Handshake({
       self: { ...identity, electionMs: options.electionMs },
       peers: this.#initial.configuration.voters.filter((id) => id !== this.id),
@@ -224,12 +311,12 @@ export class SimMember {
         clock,
         seed: this.#seed,
       },
-      watchHubDefaults,
+      { ...watchHubDefaults, ...this.#given.watchHub },
     );
     const node = new Node(
       {
         raft,
-        log,
+        log: observer === undefined ? log : this.#watchedLog(log, observer),
         transport,
         machine,
         store: state.store,
@@ -243,20 +330,65 @@ export class SimMember {
       },
       options,
     );
-    this.#life = { node, store: state.store, clock, log, transport };
+    const { electionMs, requestBytesMax } = options;
+    const methods = serviceTable(
+      {
+        node,
+        clock,
+        random: new Prng(this.#seed, identity.start),
+        dbBytes: () => state.store.diskBytes(),
+      },
+      {
+        txnOpsMax: 128,
+        requestBytesMax,
+        leaseTtlSecondsMin: leaseTtlSecondsMin(electionMs),
+        electionMs,
+        dbQuotaBytes: 0,
+      },
+    );
+    this.#life = { node, raft, store: state.store, clock, log, transport, methods };
+    observer?.started(this);
     node.start();
   }
 
-  /** SIGKILL. What was being synced may have reached the disk, or not. */
-  crash(how: { keepSyncing: boolean } = { keepSyncing: false }): void {
+  #tell(machine: Machine, observer: ClusterObserver): void {
+    const apply = machine.apply.bind(machine);
+    machine.apply = (entry) => {
+      const applied = apply(entry);
+      observer.applied(this, entry, applied);
+      return applied;
+    };
+  }
+
+  #watchedLog(log: MemoryLog, observer: ClusterObserver): Log {
+    return {
+      recovered: log.recovered,
+      append: (batch) => {
+        observer.appending(this, batch);
+        return log.append(batch);
+      },
+      read: (first, last, bytesMax) => log.read(first, last, bytesMax),
+      syncAgeMs: () => log.syncAgeMs(),
+      close: () => log.close(),
+    };
+  }
+
+  /** SIGKILL, or power lost. What was being synced may have reached the disk, or not. */
+  crash(loss: CrashLoss = { keepSyncing: false }): void {
     assert(this.#life !== null, `member ${this.id} is not running`);
     const { clock, log, transport } = this.#life;
     clock.kill();
-    log.crash(how.keepSyncing);
+    log.crash(loss.keepSyncing);
     void transport.close();
-    // What the store had been given so far, and no more.
-    this.#place = new MemoryPlace(this.#place.image());
+    this.#place.crash(loss.storeBatchesLost ?? 0);
     this.#life = null;
+    this.#given.observer?.crashed(this);
+  }
+
+  /** Its state directory is lost, but not its log. */
+  loseStore(): void {
+    assert(this.#life === null, `member ${this.id} runs`);
+    this.#place.lose();
   }
 
   /** SIGTERM. */
@@ -265,7 +397,7 @@ export class SimMember {
     await this.#cluster.result(node.stop());
     await this.#life?.store.close();
     this.#life?.clock.kill();
-    this.#place = new MemoryPlace(this.#place.image());
+    this.#place.crash(0);
     this.#life = null;
   }
 
@@ -282,7 +414,7 @@ export class SimMember {
     assert(this.#life === null, `member ${this.id} runs`);
     this.#wipeCount += 1;
     this.#disk = this.#newDisk();
-    this.#place = new MemoryPlace();
+    this.#place.lose();
   }
 
   put(key: string, value: string, lease = "0"): Promise<Outcome> {
@@ -322,8 +454,8 @@ export class SimMember {
     const derived = nodeOptions({
       name,
       clientUrls: [`http://${name}:2379`],
-      heartbeatMs: 100,
-      electionMs: 1000,
+      heartbeatMs: this.#given.heartbeatMs ?? 100,
+      electionMs: this.#given.electionMs ?? 1000,
       requestBytesMax: 1_572_864,
       seed: this.#seed,
     });
@@ -358,9 +490,12 @@ function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** Promises that are due have run: memory alone is behind them, so one turn of the real loop does. */
-function settled(): Promise<void> {
+/**
+ * Promises that are due have run, and what they brought: Node takes its next tick only when no
+ * promise is left to run.
+ */
+function promisesRun(): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve);
+    process.nextTick(resolve);
   });
 }

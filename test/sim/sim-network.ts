@@ -1,7 +1,8 @@
 // The simulated network: the third party between members. Loss, doubling, delay with reordering,
-// one-way cuts, connection resets; every choice from one generator. Handshakes are the real ones,
-// judged at delivery, and messages travel in their wire form, so that nothing is shared between
-// members and a codec bug shows here too.
+// late replay of what passed before, one-way cuts, connection resets; every choice from one
+// generator. Handshakes are the real ones, judged when a life of a member first hears from a life
+// of another, and messages travel in their wire form, so that nothing is shared between members and
+// a codec bug shows here too.
 import { RequestError } from "../../src/base/errors.ts";
 import type { Clock } from "../../src/base/clock.ts";
 import type { MemberId } from "../../src/base/ids.ts";
@@ -20,6 +21,9 @@ export interface NetworkFaults {
   /** Probabilities, for each message. */
   readonly loss: number;
   readonly duplication: number;
+  /** Probability of a delay of up to tailMs: the message overtakes nothing, others overtake it. */
+  readonly tail: number;
+  readonly tailMs: number;
 }
 
 export const calmNetwork: NetworkFaults = {
@@ -27,19 +31,33 @@ export const calmNetwork: NetworkFaults = {
   delayMsMax: 2,
   loss: 0,
   duplication: 0,
+  tail: 0,
+  tailMs: 0,
 };
 
 const leaseCallMs = 2000;
+/** Frames kept for late replay. */
+const archiveMax = 256;
+
+interface Sent {
+  readonly frame: Buffer;
+  readonly to: MemberId;
+  readonly from: SimTransport;
+}
 
 export class SimNetwork {
   readonly #clock: Clock;
   readonly #prng: Prng;
   faults: NetworkFaults = calmNetwork;
+  /** Sees every message that leaves a member, as it leaves. */
+  sent: (message: Message) => void = () => {};
   /** Sees every message that is delivered. */
   observe: (message: Message) => void = () => {};
   readonly #transports = new Map<MemberId, SimTransport>();
   /** "from>to": nothing passes. */
   readonly #cuts = new Set<string>();
+  readonly #archive: Sent[] = [];
+  #archiveNext = 0;
 
   constructor(deps: { clock: Clock; prng: Prng }) {
     this.#clock = deps.clock;
@@ -58,6 +76,10 @@ export class SimNetwork {
     this.#cuts.add(`${from}>${to}`);
   }
 
+  uncut(from: MemberId, to: MemberId): void {
+    this.#cuts.delete(`${from}>${to}`);
+  }
+
   /** Both ways, between the member and everyone else. */
   isolate(member: MemberId): void {
     for (const other of this.#transports.keys()) {
@@ -72,7 +94,7 @@ export class SimNetwork {
   }
 
   isCut(from: MemberId, to: MemberId): boolean {
-    return this.#cuts.has(`${from}>${to}`);
+    return this.#cuts.size > 0 && this.#cuts.has(`${from}>${to}`);
   }
 
   /** Its process is gone: the others see their connections reset. */
@@ -83,18 +105,25 @@ export class SimNetwork {
     }
   }
 
+  /** The connections between two members break; both notice. */
+  disconnect(one: MemberId, other: MemberId): void {
+    this.#later(() => this.#transports.get(one)?.peerReset(other));
+    this.#later(() => this.#transports.get(other)?.peerReset(one));
+  }
+
   carry(message: Message, from: SimTransport): void {
+    this.sent(message);
     if (this.isCut(message.from, message.to) || this.#prng.chance(this.faults.loss)) return;
-    const frame = encodeFrame([message]);
+    const sent = { frame: encodeFrame([message]), to: message.to, from };
+    this.#archive[this.#archiveNext++ % archiveMax] = sent;
     const copies = this.#prng.chance(this.faults.duplication) ? 2 : 1;
-    for (let copy = 0; copy < copies; copy++) {
-      this.#later(() => {
-        const to = this.#transports.get(message.to);
-        if (to === undefined || this.isCut(message.from, message.to)) return;
-        for (const decoded of decodeFrame(frame)) {
-          if (to.deliver(decoded, from)) this.observe(decoded);
-        }
-      });
+    for (let copy = 0; copy < copies; copy++) this.#deliverLater(sent);
+  }
+
+  /** Some of what passed before comes once more, whatever its sender's fate since. */
+  replay(count: number): void {
+    for (let i = 0; i < count && this.#archive.length > 0; i++) {
+      this.#deliverLater(this.#prng.pick(this.#archive));
     }
   }
 
@@ -106,13 +135,21 @@ export class SimNetwork {
   ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#clock.after(leaseCallMs, () => reject(RequestError.of("timeoutDueToConnectionLost")));
-      if (this.isCut(from, to)) return;
+      if (this.isCut(from, to) || this.#prng.chance(this.faults.loss)) return;
+      const back = (answer: () => void) => {
+        if (this.#prng.chance(this.faults.loss)) return;
+        this.#later(() => {
+          if (!this.isCut(to, from)) answer();
+        });
+      };
       this.#later(() => {
-        const answering = this.#transports.get(to)?.answer(ask);
-        answering?.then(
-          (answer) => this.#later(() => void (this.isCut(to, from) || resolve(answer))),
-          (error: unknown) => this.#later(() => void (this.isCut(to, from) || reject(error))),
-        );
+        this.#transports
+          .get(to)
+          ?.answer(ask)
+          .then(
+            (answer) => back(() => resolve(answer)),
+            (error: unknown) => back(() => reject(error)),
+          );
       });
     });
   }
@@ -123,8 +160,21 @@ export class SimNetwork {
       .map(({ self }) => self);
   }
 
+  #deliverLater({ frame, to, from }: Sent): void {
+    this.#later(() => {
+      const transport = this.#transports.get(to);
+      if (transport === undefined || this.isCut(from.self, to)) return;
+      for (const message of decodeFrame(frame)) {
+        if (transport.deliver(message, from)) this.observe(message);
+      }
+    });
+  }
+
   #later(run: () => void): void {
-    this.#clock.after(this.#prng.between(this.faults.delayMsMin, this.faults.delayMsMax), run);
+    const { delayMsMin, delayMsMax, tail, tailMs } = this.faults;
+    const extra = this.#prng.chance(tail) ? this.#prng.below(tailMs + 1) : 0;
+    const delay = delayMsMin + (delayMsMax - delayMsMin) * (this.#prng.uint32() / 0x100000000);
+    this.#clock.after(delay + extra, run);
   }
 }
 
@@ -133,6 +183,8 @@ export class SimTransport implements Transport {
   readonly #network: SimNetwork;
   readonly #clock: MemberClock;
   readonly #handshake: Handshake;
+  /** Lives of other members that introduced themselves to this one. */
+  readonly #welcomed = new Set<SimTransport>();
   #receiver: TransportReceiver | null = null;
   #leases: LeaseForwarding | null = null;
 
@@ -201,9 +253,11 @@ export class SimTransport implements Transport {
   }
 
   #welcomes(from: SimTransport): boolean {
+    if (this.#welcomed.has(from)) return true;
     const hello = from.#handshake.hello(this.self, Channel.BULK);
-    const refusal = this.#handshake.judgeHello(hello);
-    if (refusal !== null) return false;
-    return from.#handshake.judgeResponse(this.self, this.#handshake.response("")) === null;
+    if (this.#handshake.judgeHello(hello) !== null) return false;
+    const refusal = from.#handshake.judgeResponse(this.self, this.#handshake.response(""));
+    if (refusal === null) this.#welcomed.add(from);
+    return refusal === null;
   }
 }
