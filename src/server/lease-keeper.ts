@@ -7,13 +7,13 @@
 //
 // Never early: lease time stands still while the process does, so renewals that wait in sockets
 // after a pause are taken before anything expires (P4); a new leader gives every lease its full
-// TTL plus an election timeout; an expiry names its term and dies in any other; and a renewal is
-// answered only after a leadership confirmation that began after it arrived, so a deposed leader
+// TTL plus an election timeout; an expiry names its term and dies in any other, and names the index
+// it was judged at, so that it spares a later lease of the same id; and a renewal is answered only after a leadership confirmation that began after it arrived, so a deposed leader
 // acknowledges none (I43). Late is allowed. Deadlines are in no log: a crash forgets them, and the
 // next leader starts every lease anew.
 import { RequestError, grpcStatus } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
-import type { LeaseId, MemberId, Term } from "../base/ids.ts";
+import type { Index, LeaseId, MemberId, Term } from "../base/ids.ts";
 import type { Logger } from "../base/logger.ts";
 import type { LeaseForwarding, Transport } from "../peer/transport.ts";
 import { Command } from "../proto/keelson/command.ts";
@@ -34,6 +34,8 @@ export interface LeaseTimeLeft {
 interface LeaseKeeperDeps {
   readonly self: MemberId;
   readonly leases: Leases;
+  /** Of the newest entry that `leases` has seen. */
+  readonly appliedIndex: () => Index;
   readonly proposals: Proposals;
   readonly reads: Reads;
   readonly transport: Transport;
@@ -141,13 +143,13 @@ export class LeaseKeeper implements LeaseForwarding {
 
   /** Proposes until the leases are gone or the term is: an unknown fate may still revoke them. */
   async #expire(ids: readonly LeaseId[], leadership: Leadership): Promise<void> {
-    const { leases, proposals, clock, wake, logger } = this.#deps;
+    const { leases, appliedIndex, proposals, clock, wake, logger } = this.#deps;
     for (;;) {
       const left = ids.filter((id) => leases.has(id) && leadership.expiring.has(id));
       if (left.length === 0 || this.#leadership !== leadership || this.#isStopped) break;
       const request = {
         $case: "leaseExpire" as const,
-        value: { IDs: [...left], term: leadership.term },
+        value: { IDs: [...left], term: leadership.term, judgedIndex: appliedIndex() },
       };
       try {
         const proposal = proposals.add(Command.encode({ request, proposal: undefined }).finish(), {

@@ -125,6 +125,7 @@ export class Node implements TransportReceiver {
       {
         self,
         leases,
+        appliedIndex: () => machine.appliedId().index,
         proposals: this.#proposals,
         reads: this.#reads,
         transport,

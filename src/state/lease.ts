@@ -1,15 +1,16 @@
 // The replicated lease table: which leases exist, their granted TTL, and the keys attached to each.
 //
 // It knows no time: expiry is decided by the leader's lease keeper and arrives as a command. Rows
-// (id, TTL) go to the store with the entry that makes them. Attachments have no rows: every key
+// (id, TTL, index of the grant) go to the store with the entry that makes them. Clients choose ids
+// and use them again; the index tells one lease of an id from the next. Attachments have no rows: every key
 // carries its lease, and on restart they are derived from the key index (attachAll), so a crash
 // can never leave the two in disagreement. Invariants: a lease with attached keys exists; a key is
 // attached to at most one lease.
 import { assert } from "../base/assert.ts";
 import { compareBytes } from "../base/bytes.ts";
 import { noLease } from "../base/ids.ts";
-import type { LeaseId } from "../base/ids.ts";
-import { LeaseGrantRequest } from "../proto/etcdserverpb/lease.ts";
+import type { Index, LeaseId } from "../base/ids.ts";
+import { LeaseRow } from "../proto/keelson/command.ts";
 import type { StateStore } from "../store/state-store.ts";
 import { idRowKey, leaseRowPrefix } from "./row-key.ts";
 
@@ -20,11 +21,14 @@ export interface Lease {
   readonly id: LeaseId;
   /** Granted, in seconds. */
   readonly ttl: number;
+  /** Of the entry that granted it. */
+  readonly grantedIndex: Index;
   readonly keyCount: number;
 }
 
 interface LeaseState {
   readonly ttl: number;
+  readonly grantedIndex: Index;
   // One character per byte: an identity for hashing, never compared for order.
   readonly keys: Set<string>;
 }
@@ -39,8 +43,8 @@ export class Leases {
 
   /** A row found on restart, before the first entry is applied. */
   restore(rowValue: Uint8Array): void {
-    const row = LeaseGrantRequest.decode(rowValue);
-    this.#leases.set(row.ID as LeaseId, { ttl: row.TTL, keys: new Set() });
+    const { ID, TTL, grantedIndex } = LeaseRow.decode(rowValue);
+    this.#leases.set(ID as LeaseId, { ttl: TTL, grantedIndex, keys: new Set() });
   }
 
   has(id: LeaseId): boolean {
@@ -49,7 +53,9 @@ export class Leases {
 
   get(id: LeaseId): Lease | undefined {
     const lease = this.#leases.get(id);
-    return lease === undefined ? undefined : { id, ttl: lease.ttl, keyCount: lease.keys.size };
+    if (lease === undefined) return undefined;
+    const { ttl, grantedIndex, keys } = lease;
+    return { id, ttl, grantedIndex, keyCount: keys.size };
   }
 
   /** In the order granted. */
@@ -63,10 +69,10 @@ export class Leases {
     return lease === undefined ? [] : [...lease.keys].map(bytesOf).sort(compareBytes);
   }
 
-  grant(id: LeaseId, ttl: number): void {
+  grant(id: LeaseId, { ttl, grantedIndex }: { ttl: number; grantedIndex: Index }): void {
     assert(id !== noLease && !this.#leases.has(id), `lease ${id} cannot be granted`);
-    this.#leases.set(id, { ttl, keys: new Set() });
-    const row = LeaseGrantRequest.encode({ ID: id, TTL: ttl }).finish();
+    this.#leases.set(id, { ttl, grantedIndex, keys: new Set() });
+    const row = LeaseRow.encode({ ID: id, TTL: ttl, grantedIndex }).finish();
     this.#store.put(idRowKey(leaseRowPrefix, id), row);
   }
 

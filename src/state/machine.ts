@@ -111,7 +111,7 @@ export class Machine {
       case "compaction":
         return this.#compact(request.value);
       case "leaseGrant":
-        return this.#grant(request.value);
+        return this.#grant(request.value, entry);
       case "leaseRevoke":
         return this.#revoke(request.value);
       case "leaseExpire":
@@ -154,11 +154,11 @@ export class Machine {
     return { outcome: { type: "compaction", response }, events: null };
   }
 
-  #grant({ ID, TTL }: LeaseGrantRequest): Result {
+  #grant({ ID, TTL }: LeaseGrantRequest, entry: MachineEntry): Result {
     if (ID === noLease) return refused("leaseNotFound");
     if (TTL > leaseTtlSecondsMax) return refused("leaseTTLTooLarge");
     if (this.leases.has(ID as LeaseId)) return refused("leaseExist");
-    this.leases.grant(ID as LeaseId, TTL);
+    this.leases.grant(ID as LeaseId, { ttl: TTL, grantedIndex: entry.index });
     const response = { header: this.#header(), ID, TTL, error: "" };
     return { outcome: { type: "leaseGrant", response }, events: null };
   }
@@ -171,10 +171,14 @@ export class Machine {
   }
 
   // Rule R19: what a leader found expired counts only in its own term. A lease that is gone
-  // already, revoked in the meantime, is no mistake.
-  #expire({ IDs, term }: LeaseExpire, entry: MachineEntry): Result {
+  // already, revoked in the meantime, is no mistake; one granted after the leader judged is not
+  // the one it found expired, though it has that one's id, and lives on (I44).
+  #expire({ IDs, term, judgedIndex }: LeaseExpire, entry: MachineEntry): Result {
     if (term !== entry.term) return nothing;
-    const leases = [...new Set(IDs as LeaseId[])].filter((id) => this.leases.has(id));
+    const leases = [...new Set(IDs as LeaseId[])].filter((id) => {
+      const lease = this.leases.get(id);
+      return lease !== undefined && lease.grantedIndex <= judgedIndex;
+    });
     return { outcome: { type: "none" }, events: this.#revokeAll(leases) };
   }
 

@@ -175,6 +175,19 @@ describe("lease keeper", () => {
     expect(answers.filter((ttl) => ttl > 0)).toEqual([]);
   });
 
+  test("an expiry judged before a grant of the same id was applied spares the new lease", async () => {
+    const leader = await start();
+    await grant(leader, 2);
+    await cluster.run(1900);
+    for (const member of cluster.followers()) member.syncDelayMs = 900;
+    void leader.propose({ $case: "leaseRevoke", value: { ID: lease } });
+    await grant(leader, 10);
+    for (const member of cluster.followers()) member.syncDelayMs = 1;
+    await cluster.result(leader.put("in the new lease", "1", lease));
+    await cluster.run(3000);
+    expect(await leader.peek("in the new lease")).toBe("1");
+  });
+
   test("thousands of leases that end at once all go, in bounded portions", async () => {
     const leader = await start();
     const ids = Array.from({ length: 1200 }, (_, i) => String(i + 1));

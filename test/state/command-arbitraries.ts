@@ -48,7 +48,11 @@ export const commands: fc.Arbitrary<CommandRequest> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc
-      .tuple(fc.array(leaseIds, { maxLength: 3 }), fc.constantFrom(1, 1, 2))
-      .map(([IDs, term]) => ({ $case: "leaseExpire" as const, value: { IDs, term } })),
+      .record({
+        IDs: fc.array(leaseIds, { maxLength: 3 }),
+        term: fc.constantFrom(1, 1, 2),
+        judgedIndex: fc.constantFrom(1000, 5, 10, 20),
+      })
+      .map((value) => ({ $case: "leaseExpire" as const, value })),
   },
 );

@@ -12,19 +12,19 @@ const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 describe("Leases", () => {
   test("Leases keeps the keys of a lease in byte order, whatever their bytes", () => {
     const leases = new Leases({ store: new RowMap() });
-    leases.grant(id("7"), 60);
+    leases.grant(id("7"), { ttl: 60, grantedIndex: 4 });
     const keys = [bytes(255, 0), bytes(97), bytes(0xc3, 0x28), bytes(0), bytes(97, 0), bytes(128)];
     for (const key of keys) leases.attach(id("7"), key);
     leases.attach(id("7"), bytes(97));
     expect(leases.keys(id("7"))).toEqual([...keys].sort(compareBytes));
-    expect(leases.get(id("7"))).toEqual({ id: "7", ttl: 60, keyCount: 6 });
+    expect(leases.get(id("7"))).toEqual({ id: "7", ttl: 60, grantedIndex: 4, keyCount: 6 });
     leases.detach(id("7"), bytes(97));
     expect(leases.get(id("7"))?.keyCount).toBe(5);
   });
 
   test("Leases holds keys as long as a request may be", () => {
     const leases = new Leases({ store: new RowMap() });
-    leases.grant(id("7"), 60);
+    leases.grant(id("7"), { ttl: 60, grantedIndex: 4 });
     const long = Uint8Array.from({ length: 1_500_000 }, (_, i) => i % 251);
     leases.attach(id("7"), long);
     expect(compareBytes(leases.keys(id("7"))[0] ?? bytes(), long)).toBe(0);
@@ -38,26 +38,31 @@ describe("Leases", () => {
     expect(leases.list()).toEqual([]);
   });
 
-  test("Leases come back from their rows, ids and TTLs exact", () => {
+  test("Leases come back from their rows, ids, TTLs and indexes exact", () => {
     const store = new RowMap();
     const leases = new Leases({ store });
     const granted = ["9223372036854775807", "-9223372036854775808", "-1", "9007199254740993"];
-    for (const one of granted) leases.grant(id(one), 9_000_000_000);
-    leases.grant(id("5"), 60);
+    for (const one of granted) leases.grant(id(one), { ttl: 9_000_000_000, grantedIndex: 12 });
+    leases.grant(id("5"), { ttl: 60, grantedIndex: 4 });
     leases.revoke(id("5"));
     const restored = new Leases({ store });
     for (const row of store.rowsOf(leaseRowPrefix)) restored.restore(row);
     expect(restored.list().sort()).toEqual([...granted].sort());
-    expect(restored.get(id("-1"))).toEqual({ id: "-1", ttl: 9_000_000_000, keyCount: 0 });
+    expect(restored.get(id("-1"))).toEqual({
+      id: "-1",
+      ttl: 9_000_000_000,
+      grantedIndex: 12,
+      keyCount: 0,
+    });
   });
 
   test("Leases asserts what the machine has checked", () => {
     const leases = new Leases({ store: new RowMap() });
-    leases.grant(id("7"), 60);
+    leases.grant(id("7"), { ttl: 60, grantedIndex: 4 });
     leases.attach(id("7"), bytes(1));
     const wrong = [
-      () => leases.grant(id("7"), 60),
-      () => leases.grant(id("0"), 60),
+      () => leases.grant(id("7"), { ttl: 60, grantedIndex: 4 }),
+      () => leases.grant(id("0"), { ttl: 60, grantedIndex: 4 }),
       () => leases.revoke(id("7")),
       () => leases.revoke(id("8")),
       () => leases.attach(id("8"), bytes(1)),

@@ -5,9 +5,11 @@
 //   get KEY [END] [rev=N] [limit=N] [keys-only] [count-only]
 //   txn, with lines "? TARGET KEY [END] =|!=|<|> OPERAND", "+ operation", "- operation"; a nested
 //   transaction is "+ txn" with its lines indented by two more spaces
-//   compact REV, grant ID TTL, revoke ID, expire ID... [of=TERM], publish MEMBER NAME STORE URL...
+//   compact REV, grant ID TTL, revoke ID, publish MEMBER NAME STORE URL...
+//   expire ID... [of=TERM] [judged=INDEX], by itself of this term and judged just now
 //
 // END "*" is the range end that means: no upper bound. KEY "^" is the zero byte.
+import type { Index, Term } from "../../src/base/ids.ts";
 import { DeleteRangeRequest, PutRequest, RangeRequest } from "../../src/proto/etcdserverpb/kv.ts";
 import type {
   Compare,
@@ -148,7 +150,7 @@ export function requestOf(
   command: string,
   args: string[],
   more: string[],
-  term: number,
+  now: { term: Term; index: Index },
 ): CommandRequest | null {
   const [first = "", second = "", third = ""] = args;
   switch (command) {
@@ -166,8 +168,9 @@ export function requestOf(
       return { $case: "leaseRevoke", value: { ID: first } };
     case "expire": {
       const { plain, options } = wordsOf(args);
-      const of = Number(options.get("of") ?? term);
-      return { $case: "leaseExpire", value: { IDs: plain, term: of } };
+      const term = Number(options.get("of") ?? now.term);
+      const judgedIndex = Number(options.get("judged") ?? now.index);
+      return { $case: "leaseExpire", value: { IDs: plain, term, judgedIndex } };
     }
     case "publish": {
       const clientUrls = args.slice(3);

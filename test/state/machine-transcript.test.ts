@@ -17,7 +17,7 @@ function start(): TranscriptRun {
       term = Number(args[0]);
       return "";
     }
-    const request = requestOf(command, args, more, term);
+    const request = requestOf(command, args, more, { term, index: machine.appliedId().index });
     if (request !== null) return appliedText(applyRequest(machine, request, term));
     return inspect(machine, command, args, more);
   };

@@ -79,9 +79,13 @@ describe("Machine", () => {
         }
         for (const range of ranges) expect(machine.mvcc.range(range)).toEqual(naive.read(range));
         expect(machine.leases.list().sort()).toEqual([...naive.leases.keys()].sort());
-        for (const [id, ttl] of naive.leases) {
+        for (const [id, granted] of naive.leases) {
           const keys = naive.keysOf(id);
-          expect(machine.leases.get(id as LeaseId)).toEqual({ id, ttl, keyCount: keys.length });
+          expect(machine.leases.get(id as LeaseId)).toEqual({
+            id,
+            ...granted,
+            keyCount: keys.length,
+          });
           expect(machine.leases.keys(id as LeaseId)).toEqual(keys);
         }
       },

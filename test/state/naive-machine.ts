@@ -80,7 +80,9 @@ function compareHolds(
 export class NaiveMachine {
   /** By revision; [0] and [1] are empty. */
   readonly #history: Pairs[] = [[], []];
-  readonly leases = new Map<string, number>();
+  readonly leases = new Map<string, { ttl: number; grantedIndex: number }>();
+  /** Commands applied. */
+  #index = 0;
   #compactRevision = -1;
   #pairs: KeyValue[] = [];
   #events: Event[] = [];
@@ -91,6 +93,7 @@ export class NaiveMachine {
 
   apply(request: CommandRequest): { outcome: Outcome; events: Event[] } {
     const before = this.#history.at(-1) ?? [];
+    this.#index += 1;
     this.#pairs = [...before];
     const outcome = this.#run(request, before);
     const events = this.#events;
@@ -135,7 +138,7 @@ export class NaiveMachine {
       case "leaseGrant": {
         const { ID, TTL } = request.value;
         if (this.leases.has(ID)) return { type: "error", code: "leaseExist" };
-        this.leases.set(ID, TTL);
+        this.leases.set(ID, { ttl: TTL, grantedIndex: this.#index });
         return {
           type: "leaseGrant",
           response: { header: header(this.revision()), ID, TTL, error: "" },
@@ -148,7 +151,11 @@ export class NaiveMachine {
         return { type: "leaseRevoke", response: { header: header(this.#now()) } };
       }
       case "leaseExpire":
-        if (request.value.term === 1) this.#revoke(request.value.IDs);
+        if (request.value.term === 1) {
+          const { IDs, judgedIndex } = request.value;
+          const meant = (id: string) => (this.leases.get(id)?.grantedIndex ?? 0) <= judgedIndex;
+          this.#revoke(IDs.filter(meant));
+        }
         return { type: "none" };
       case "memberAttributes":
         return { type: "none" };

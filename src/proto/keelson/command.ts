@@ -58,6 +58,20 @@ export interface MemberAttributes {
 export interface LeaseExpire {
   IDs: string[];
   term: number;
+  /**
+   * What the leader had applied when it judged. A lease granted later is not the one it meant,
+   * though it has the same id.
+   */
+  judgedIndex: number;
+}
+
+/** A row of the lease table. */
+export interface LeaseRow {
+  ID: string;
+  /** Seconds. */
+  TTL: number;
+  /** Index of the entry that granted it. */
+  grantedIndex: number;
 }
 
 function createBaseCommand(): Command {
@@ -428,7 +442,7 @@ export const MemberAttributes: MessageFns<MemberAttributes> = {
 };
 
 function createBaseLeaseExpire(): LeaseExpire {
-  return { IDs: [], term: 0 };
+  return { IDs: [], term: 0, judgedIndex: 0 };
 }
 
 export const LeaseExpire: MessageFns<LeaseExpire> = {
@@ -438,6 +452,9 @@ export const LeaseExpire: MessageFns<LeaseExpire> = {
     }
     if (message.term !== 0) {
       writer.uint32(16).uint64(message.term);
+    }
+    if (message.judgedIndex !== 0) {
+      writer.uint32(24).uint64(message.judgedIndex);
     }
     return writer;
   },
@@ -481,6 +498,14 @@ export const LeaseExpire: MessageFns<LeaseExpire> = {
             message.term = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.judgedIndex = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -500,6 +525,86 @@ export const LeaseExpire: MessageFns<LeaseExpire> = {
     const message = createBaseLeaseExpire();
     message.IDs = object.IDs?.map((e) => e) || [];
     message.term = object.term ?? 0;
+    message.judgedIndex = object.judgedIndex ?? 0;
+    return message;
+  },
+};
+
+function createBaseLeaseRow(): LeaseRow {
+  return { ID: "0", TTL: 0, grantedIndex: 0 };
+}
+
+export const LeaseRow: MessageFns<LeaseRow> = {
+  encode(message: LeaseRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ID !== "0") {
+      writer.uint32(8).int64(message.ID);
+    }
+    if (message.TTL !== 0) {
+      writer.uint32(16).int64(message.TTL);
+    }
+    if (message.grantedIndex !== 0) {
+      writer.uint32(24).uint64(message.grantedIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ID = reader.int64().toString();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.TTL = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.grantedIndex = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LeaseRow>, I>>(base?: I): LeaseRow {
+    return LeaseRow.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LeaseRow>, I>>(object: I): LeaseRow {
+    const message = createBaseLeaseRow();
+    message.ID = object.ID ?? "0";
+    message.TTL = object.TTL ?? 0;
+    message.grantedIndex = object.grantedIndex ?? 0;
     return message;
   },
 };
