@@ -39,6 +39,7 @@ import { readFlags } from "./server/flag-sources.ts";
 import { flagsHelp } from "./server/flags.ts";
 import { chooseInitialMembers, writeInitialMembers } from "./server/initial-members.ts";
 import { HealthProbe } from "./server/health-probe.ts";
+import { knownStores } from "./server/known-stores.ts";
 import type { MetricsSource } from "./server/metrics.ts";
 import { Metrics } from "./server/metrics.ts";
 import { MemberRefused } from "./server/members.ts";
@@ -144,13 +145,14 @@ async function openMember(
   const { store, mvcc } = opening.state;
   const machine = restoreMachine(opening.state, members);
   const { identity } = log.recovered;
-  const raft = new Raft(raftConfig(limits, identity), await restoreRaft(log, store.applied.index));
+  const restored = await restoreRaft(log, store.applied.index);
+  const raft = new Raft(raftConfig(limits, identity), restored);
   const peers = members.filter(({ id }) => id !== own.id);
   const transport = await GrpcTransport.open(
     {
       self: { ...identity, electionMs: options.electionMs },
       peers,
-      replicatedStore: (id) => machine.members.get(id)?.storeId ?? null,
+      replicatedStore: knownStores(machine.members, restored.tail),
       clock,
       prng: new Prng(limits.seed, 2),
       logger,

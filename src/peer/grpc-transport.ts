@@ -29,7 +29,7 @@ interface GrpcTransportDeps {
   readonly self: PeerIdentity;
   /** The other members. */
   readonly peers: readonly PeerAddress[];
-  /** From the replicated member table; null: not published yet. */
+  /** What the replicated log says (server/known-stores.ts); null: not published yet. */
   readonly replicatedStore: (member: MemberId) => StoreId | null;
   readonly clock: Clock;
   readonly prng: Prng;

@@ -42,7 +42,7 @@ export class Handshake {
   constructor(deps: {
     self: PeerIdentity;
     peers: readonly MemberId[];
-    /** From the replicated member table; null: not published yet. */
+    /** What the replicated log says (server/known-stores.ts); null: not published yet. */
     replicatedStore: (member: MemberId) => StoreId | null;
     logger: Logger;
   }) {

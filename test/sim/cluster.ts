@@ -21,6 +21,7 @@ import { Raft } from "../../src/raft/raft.ts";
 import type { LogAppend } from "../../src/raft/ready.ts";
 import { initialCluster } from "../../src/server/bootstrap.ts";
 import type { InitialCluster } from "../../src/server/bootstrap.ts";
+import { knownStores } from "../../src/server/known-stores.ts";
 import { Node } from "../../src/server/node.ts";
 import type { CallLimits } from "../../src/server/node.ts";
 import { nodeOptions, raftConfig } from "../../src/server/node-options.ts";
@@ -288,15 +289,13 @@ export class SimMember {
     assert(opening.type === "open", "the store is of a newer format");
     const { state } = opening;
     const machine = restoreMachine(state, this.#initial.members);
-    const raft = new Raft(
-      { ...raftConfig(options, identity), ...this.#given.raft },
-      await restoreRaft(log, machine.appliedId().index),
-    );
+    const restored = await restoreRaft(log, machine.appliedId().index);
+    const raft = new Raft({ ...raftConfig(options, identity), ...this.#given.raft }, restored);
     if (observer !== undefined) this.#tell(machine, observer);
     const handshake = new Handshake({
       self: { ...identity, electionMs: options.electionMs },
       peers: this.#initial.configuration.voters.filter((id) => id !== this.id),
-      replicatedStore: (member) => machine.members.get(member)?.storeId ?? null,
+      replicatedStore: knownStores(machine.members, restored.tail),
       logger,
     });
     const transport = network.transport(this.id, { clock, handshake });
