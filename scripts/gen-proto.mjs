@@ -11,7 +11,8 @@ const root = new URL("..", import.meta.url).pathname;
 const check = process.argv.includes("--check");
 const out = mkdtempSync(join(tmpdir(), "keelson-proto-"));
 
-const throwing = /function longToNumber\(int64: \{ toString\(\): string \}\): number \{[\s\S]*?\n\}\n/;
+const throwing =
+  /function longToNumber\(int64: \{ toString\(\): string \}\): number \{[\s\S]*?\n\}\n/;
 const saturating = `function longToNumber(int64: { toString(): string }): number {
   const value = globalThis.Number(int64);
   return globalThis.Math.min(
