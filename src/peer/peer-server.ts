@@ -5,7 +5,13 @@
 // Whatever a peer sends, the process goes on: a damaged frame is counted and ends its stream
 // (N12), as does a message whose sender or target is not the one that the handshake named. The end
 // of an accepted stream that no newer one replaced is reported: its member may be gone (R1).
-import { Server, ServerCredentials, status as grpcCode } from "@grpc/grpc-js";
+import {
+  Server,
+  ServerCredentials,
+  logVerbosity,
+  setLogVerbosity,
+  status as grpcCode,
+} from "@grpc/grpc-js";
 import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
 import { RequestError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
@@ -69,7 +75,7 @@ export class PeerServer {
           reply: sendUnaryData<LeaseRenewResponse>,
         ) =>
           void this.#answer(call, reply, async (leases) => ({
-            TTL: await leases.renew(call.request.ID),
+            TTLs: [...(await leases.renew(call.request.IDs))],
           })),
         remaining: (
           call: ServerUnaryCall<LeaseRemainingRequest, LeaseRemainingResponse>,
@@ -85,14 +91,12 @@ export class PeerServer {
 
   /** Resolves with the port; rejects when the address cannot be had. */
   listen(address: string): Promise<number> {
+    // gRPC would write to stderr by itself what is thrown and logged here anyway.
+    setLogVerbosity(logVerbosity.NONE);
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
         if (error === null) resolve(port);
-        // gRPC keeps the cause to itself; nearly always the port is taken.
-        else
-          reject(
-            new Error(`cannot listen for peers on ${address}: is it in use?`, { cause: error }),
-          );
+        else reject(listenFailure(address, error));
       });
     });
   }
@@ -189,6 +193,13 @@ export class PeerServer {
       reply({ code: grpcCode[name], details: error.message });
     }
   }
+}
+
+/** gRPC keeps of the system's error only the words; callers go by the code. */
+function listenFailure(address: string, cause: Error): Error {
+  const code = /\bE[A-Z]{3,}\b/.exec(cause.message)?.[0];
+  const error = new Error(`cannot listen for peers on ${address}: ${cause.message}`, { cause });
+  return Object.assign(error, code === undefined ? {} : { code });
 }
 
 function decodeHello(bytes: Buffer): Hello | null {
