@@ -9,7 +9,7 @@
 // Stopping goes from the edge inwards: no new connections, calls under way end, the node hands its
 // work over or finishes it, then log and store are closed. A second signal ends it at once.
 import { randomInt } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { dbQuotaBytesDefault, leaseTtlSecondsMin } from "./api/api-options.ts";
@@ -128,7 +128,6 @@ async function openMember(
   const { clusterId, members, configuration } = initialCluster(initial.members, initial.token);
   const own = members.find(({ name }) => name === initial.name);
   assert(own !== undefined, "chosen members without this one");
-  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
   const create = { cluster: clusterId, member: own.id, configuration };
   const log = await openWal({ directory, create, clock, logger, fatal });
   writeInitialMembers(directory, initial);
