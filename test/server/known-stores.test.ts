@@ -27,8 +27,8 @@ function attributes(member: MemberId, store: string) {
 
 function publication(index: number, member: MemberId, store: string): Entry {
   const request = { $case: "memberAttributes" as const, value: attributes(member, store) };
-  const data = Command.encode({ request, proposal: undefined }).finish();
-  return { term: 1, index, kind: "normal", data };
+  const command = Command.encode({ request, proposal: undefined }).finish();
+  return { term: 1, index, kind: "normal", data: command };
 }
 
 describe("knownStores", () => {
