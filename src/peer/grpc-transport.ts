@@ -108,7 +108,12 @@ export class GrpcTransport implements Transport {
 
   leases(member: MemberId): LeaseForwarding {
     return {
-      renew: async (ID) => (await this.#call(member, renewMethod, { ID })).TTL,
+      renew: async (IDs) => {
+        const { TTLs } = await this.#call(member, renewMethod, { IDs: [...IDs] });
+        // An answer to other leases than asked is none.
+        if (TTLs.length !== IDs.length) throw RequestError.of("timeout");
+        return TTLs;
+      },
       remaining: async (ID) => {
         const { TTL, grantedTTL } = await this.#call(member, remainingMethod, { ID });
         return { ttl: TTL, grantedTtl: grantedTTL };

@@ -12,8 +12,11 @@ export interface TransportReceiver {
 
 /** A lease call that the leader answers for another member; see proto/keelson/peer.proto. */
 export interface LeaseForwarding {
-  /** Granted TTL in seconds; 0: no such lease. Throws RequestError when this member cannot say. */
-  renew(lease: string): Promise<number>;
+  /**
+   * For each lease, in their order: granted TTL in seconds; 0: no such lease; -1: its expiry is
+   * under way, ask again. Throws RequestError when this member cannot say.
+   */
+  renew(leases: readonly string[]): Promise<readonly number[]>;
   remaining(lease: string): Promise<{ ttl: number; grantedTtl: number }>;
 }
 

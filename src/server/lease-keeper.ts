@@ -8,9 +8,11 @@
 // Never early: lease time stands still while the process does, so renewals that wait in sockets
 // after a pause are taken before anything expires (P4); a new leader gives every lease its full
 // TTL plus an election timeout; an expiry names its term and dies in any other, and names the index
-// it was judged at, so that it spares a later lease of the same id; and a renewal is answered only after a leadership confirmation that began after it arrived, so a deposed leader
-// acknowledges none (I43). Late is allowed. Deadlines are in no log: a crash forgets them, and the
-// next leader starts every lease anew.
+// it was judged at, so that it spares a later lease of the same id; and a renewal is answered only
+// after a leadership confirmation that began after it arrived, so a deposed leader acknowledges
+// none (I43). Late is allowed. Deadlines are in no log: a crash forgets them, and the next leader
+// starts every lease anew.
+import { assert } from "../base/assert.ts";
 import { RequestError, grpcStatus } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Index, LeaseId, MemberId, Term } from "../base/ids.ts";
@@ -21,6 +23,7 @@ import type { Leases } from "../state/lease.ts";
 import type { Outcome } from "../state/outcome.ts";
 import type { CallLimits } from "./call-limits.ts";
 import { LeaseDeadlines } from "./lease-deadlines.ts";
+import { LeaseRenewals } from "./lease-renewals.ts";
 import type { NodeOptions } from "./node-options.ts";
 import type { Proposals } from "./proposals.ts";
 import type { Reads } from "./reads.ts";
@@ -56,12 +59,16 @@ interface Leadership {
 }
 
 const pruneSizeMin = 1024;
+/** In place of a renewed lease's TTL: its expiry is under way. */
+const ttlUnknown = -1;
 const neverAborted = new AbortController().signal;
 
 export class LeaseKeeper implements LeaseForwarding {
   readonly #deps: LeaseKeeperDeps;
   readonly #options: NodeOptions;
   #leader: MemberId | null = null;
+  /** To #leader, when that is another member. */
+  #renewals: LeaseRenewals | null = null;
   #leadership: Leadership | null = null;
   /** Lease time at the last check, in milliseconds, and the clock's time of it. */
   #leaseTime = 0;
@@ -78,9 +85,19 @@ export class LeaseKeeper implements LeaseForwarding {
 
   /** After each turn, before anything that waited for it goes on. */
   observe(leader: MemberId | null, term: Term): void {
-    this.#leader = leader;
+    if (leader !== this.#leader) this.#follow(leader);
     if (leader !== this.#deps.self) this.#leadership = null;
     else if (this.#leadership?.term !== term) this.#promote(term);
+  }
+
+  #follow(leader: MemberId | null): void {
+    const { self, transport, clock } = this.#deps;
+    this.#leader = leader;
+    // What an earlier leader was asked ends by itself, and is asked anew of this one.
+    this.#renewals =
+      leader === null || leader === self
+        ? null
+        : new LeaseRenewals({ leader: transport.leases(leader), clock }, this.#options);
   }
 
   #promote(term: Term): void {
@@ -171,8 +188,11 @@ export class LeaseKeeper implements LeaseForwarding {
   /** On any member: the granted TTL in seconds; 0: no such lease. */
   keepAlive(id: LeaseId, limits: CallLimits): Promise<number> {
     return this.#ask(limits, {
-      own: (own) => this.#renewOwn(id, own),
-      forwarded: (leader) => leader.renew(id),
+      own: async (own) => known((await this.#renewOwn([id], own))[0]),
+      forwarded: async () => {
+        assert(this.#renewals !== null, "another member leads, and has no renewals");
+        return known(await this.#renewals.renew(id));
+      },
     });
   }
 
@@ -180,13 +200,13 @@ export class LeaseKeeper implements LeaseForwarding {
   timeToLive(id: LeaseId, limits: CallLimits): Promise<LeaseTimeLeft> {
     return this.#ask(limits, {
       own: (own) => this.#remainingOwn(id, own),
-      forwarded: (leader) => leader.remaining(id),
+      forwarded: (leader) => this.#deps.transport.leases(leader).remaining(id),
     });
   }
 
   /** Asked by another member; refuses when this one does not lead. */
-  renew(lease: string): Promise<number> {
-    return this.#counted(() => this.#renewOwn(lease as LeaseId, this.#forwardedLimits()));
+  renew(leases: readonly string[]): Promise<readonly number[]> {
+    return this.#counted(() => this.#renewOwn(leases as LeaseId[], this.#forwardedLimits()));
   }
 
   /** As renew. */
@@ -197,21 +217,19 @@ export class LeaseKeeper implements LeaseForwarding {
   stop(): void {
     this.#isStopped = true;
     this.#leadership = null;
-    this.#leader = null;
+    this.#follow(null);
   }
 
-  async #renewOwn(id: LeaseId, limits: CallLimits): Promise<number> {
-    const leadership = await this.#confirmed(limits);
-    // Its expiry is under way: whether it still exists is known when that was applied.
-    while (leadership.expiring.has(id) && this.#deps.leases.has(id)) {
-      this.#checkLimits(limits);
-      await this.#pause(this.#options.leaseRetryMs);
-      this.#checkLeads(leadership);
-    }
-    const lease = this.#deps.leases.get(id);
-    if (lease === undefined) return 0;
-    this.#extend(id, 0);
-    return lease.ttl;
+  async #renewOwn(ids: readonly LeaseId[], limits: CallLimits): Promise<number[]> {
+    const { expiring } = await this.#confirmed(limits);
+    return ids.map((id) => {
+      const lease = this.#deps.leases.get(id);
+      if (lease === undefined) return 0;
+      // Whether it still exists is known when its expiry was applied.
+      if (expiring.has(id)) return ttlUnknown;
+      this.#extend(id, 0);
+      return lease.ttl;
+    });
   }
 
   async #remainingOwn(id: LeaseId, limits: CallLimits): Promise<LeaseTimeLeft> {
@@ -231,12 +249,8 @@ export class LeaseKeeper implements LeaseForwarding {
     const barrier = this.#deps.reads.barrier(limits);
     this.#deps.wake();
     await barrier;
-    this.#checkLeads(leadership);
-    return leadership;
-  }
-
-  #checkLeads(leadership: Leadership): void {
     if (this.#leadership !== leadership) throw RequestError.of("notPrimaryLessor");
+    return leadership;
   }
 
   /** Asks whoever leads until one answers (as etcd), or until the limits end it. */
@@ -244,10 +258,10 @@ export class LeaseKeeper implements LeaseForwarding {
     limits: CallLimits,
     call: {
       own: (limits: CallLimits) => Promise<Answer>;
-      forwarded: (leader: LeaseForwarding) => Promise<Answer>;
+      forwarded: (leader: MemberId) => Promise<Answer>;
     },
   ): Promise<Answer> {
-    const { clock, self, transport } = this.#deps;
+    const { clock, self } = this.#deps;
     const deadline = Math.min(limits.deadline, clock.now() + this.#options.requestTimeoutMs);
     const bounded = { deadline, signal: limits.signal };
     return this.#counted(async () => {
@@ -257,7 +271,7 @@ export class LeaseKeeper implements LeaseForwarding {
         if (leader !== null) {
           try {
             if (leader === self) return await call.own(bounded);
-            return await call.forwarded(transport.leases(leader));
+            return await call.forwarded(leader);
           } catch (error) {
             if (!(error instanceof RequestError) || !isWorthAsking(error)) throw error;
             refusal = error;
@@ -298,6 +312,13 @@ export class LeaseKeeper implements LeaseForwarding {
       this.#deps.clock.after(delayMs, resolve);
     });
   }
+}
+
+/** Throws while the answer is not known; asking again will tell. */
+function known(ttl: number | undefined): number {
+  assert(ttl !== undefined, "a renewal without an answer");
+  if (ttl === ttlUnknown) throw RequestError.of("timeout");
+  return ttl;
 }
 
 /** Another leader, or the same one later, may answer. */

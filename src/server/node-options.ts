@@ -50,6 +50,9 @@ export interface NodeOptions extends NodeSettings {
   readonly leaseExpiriesPerCheck: number;
   readonly leaseExpiriesInFlightMax: number;
   readonly leaseCallsPendingMax: number;
+  /** Renewals in one call to the leader, and such calls under way. */
+  readonly leaseRenewalsPerCall: number;
+  readonly leaseRenewalCallsMax: number;
   /** Pause before a lease call looks again for a leader, or for the end of its lease. */
   readonly leaseRetryMs: number;
   /** Pause before a refused publication of this member's attributes is tried again. */
@@ -87,6 +90,8 @@ export function nodeOptions(settings: NodeSettings): NodeOptions {
     leaseExpiriesPerCheck: 500,
     leaseExpiriesInFlightMax: 8000,
     leaseCallsPendingMax: 50_000,
+    leaseRenewalsPerCall: 4096,
+    leaseRenewalCallsMax: 4,
     leaseRetryMs: 50,
     publishRetryMs: 500,
     stopGraceMs: 1000,

@@ -226,16 +226,18 @@ describe("grpc transport", () => {
     const a = await open(first, all);
     await open(second, all, {
       leases: {
-        renew: (lease) => Promise.resolve(lease === "-5" ? 60 : 0),
+        renew: (leases) => Promise.resolve(leases.map((lease) => (lease === "-5" ? 60 : 0))),
         remaining: () => Promise.reject(RequestError.of("notPrimaryLessor")),
       },
     });
     await until(() => a.transport.connected().includes(second.id));
     const leases = a.transport.leases(second.id);
-    expect(await leases.renew("-5")).toBe(60);
-    expect(await leases.renew("9223372036854775807")).toBe(0);
+    expect(await leases.renew(["-5"])).toEqual([60]);
+    expect(await leases.renew(["9223372036854775807", "-5", "1"])).toEqual([0, 60, 0]);
+    const many = Array.from({ length: 4096 }, (_, i) => String(-(2n ** 63n) + BigInt(i)));
+    expect(await leases.renew(many)).toEqual(many.map(() => 0));
     await expect(leases.remaining("1")).rejects.toThrow("not a primary lessor");
-    await expect(a.transport.leases(ids[2] as MemberId).renew("1")).rejects.toThrow(RequestError);
+    await expect(a.transport.leases(ids[2] as MemberId).renew(["1"])).rejects.toThrow(RequestError);
   });
 
   test("open rejects when the address is taken", async () => {

@@ -153,8 +153,29 @@ describe("lease keeper", () => {
     const leader = await start();
     const follower = other(leader);
     expect(follower.node().leases).toBeInstanceOf(LeaseKeeper);
-    await expect(follower.node().leases.renew(lease)).rejects.toThrow("not a primary lessor");
+    await expect(follower.node().leases.renew([lease])).rejects.toThrow("not a primary lessor");
     await expect(follower.node().leases.remaining(lease)).rejects.toThrow("not a primary lessor");
+  });
+
+  test("keepAlive of thousands of leases through a follower costs the leader a few barriers", async () => {
+    const leader = await start();
+    const ids = Array.from({ length: 5000 }, (_, i) => String(i + 1) as LeaseId);
+    await cluster.result(
+      Promise.all(ids.map((ID) => leader.propose({ $case: "leaseGrant", value: { ID, TTL: 60 } }))),
+    );
+    let calls = 0;
+    const { leases } = leader.node();
+    const renew = leases.renew.bind(leases);
+    leases.renew = (together) => {
+      calls += 1;
+      return renew(together);
+    };
+    const asked = other(leader).node().leases;
+    const gone = asked.keepAlive("5001" as LeaseId, noLimits);
+    const ttls = await cluster.result(Promise.all(ids.map((id) => asked.keepAlive(id, noLimits))));
+    expect(ttls).toEqual(ids.map(() => 60));
+    expect(await cluster.result(gone)).toBe(0);
+    expect(calls).toBe(2);
   });
 
   test("keepAlive finds the new leader while the old one is gone", async () => {
@@ -171,8 +192,11 @@ describe("lease keeper", () => {
     for (const member of cluster.followers()) member.syncDelayMs = 900;
     await cluster.run(2000 + checkMs + 200);
     const answers: number[] = [];
-    while (isThere(leader)) answers.push(await keepAlive(leader));
-    expect(answers.filter((ttl) => ttl > 0)).toEqual([]);
+    while (isThere(leader)) {
+      for (const asked of [leader, other(leader)]) answers.push(await keepAlive(asked));
+    }
+    expect(answers.length).toBeGreaterThan(0);
+    expect(answers.filter((ttl) => ttl !== 0)).toEqual([]);
   });
 
   test("an expiry judged before a grant of the same id was applied spares the new lease", async () => {

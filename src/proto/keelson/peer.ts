@@ -53,12 +53,15 @@ export interface HelloResponse {
 
 /** Lease calls that only the leader can answer, forwarded by the member that got them. */
 export interface LeaseRenewRequest {
-  ID: string;
+  IDs: string[];
 }
 
 export interface LeaseRenewResponse {
-  /** Granted TTL in seconds; 0: no such lease. */
-  TTL: number;
+  /**
+   * One for each id, in the order asked: granted TTL in seconds; 0: no such lease; -1: its expiry is
+   * under way and not applied, ask again.
+   */
+  TTLs: number[];
 }
 
 export interface LeaseRemainingRequest {
@@ -299,13 +302,13 @@ export const HelloResponse: MessageFns<HelloResponse> = {
 };
 
 function createBaseLeaseRenewRequest(): LeaseRenewRequest {
-  return { ID: "0" };
+  return { IDs: [] };
 }
 
 export const LeaseRenewRequest: MessageFns<LeaseRenewRequest> = {
   encode(message: LeaseRenewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.ID !== "0") {
-      writer.uint32(8).int64(message.ID);
+    for (const v of message.IDs) {
+      writer.uint32(8).int64(v!);
     }
     return writer;
   },
@@ -324,12 +327,22 @@ export const LeaseRenewRequest: MessageFns<LeaseRenewRequest> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 8) {
-              break;
+            if (tag === 8) {
+              message.IDs.push(reader.int64().toString());
+
+              continue;
             }
 
-            message.ID = reader.int64().toString();
-            continue;
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.IDs.push(reader.int64().toString());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -348,19 +361,23 @@ export const LeaseRenewRequest: MessageFns<LeaseRenewRequest> = {
   },
   fromPartial<I extends Exact<DeepPartial<LeaseRenewRequest>, I>>(object: I): LeaseRenewRequest {
     const message = createBaseLeaseRenewRequest();
-    message.ID = object.ID ?? "0";
+    message.IDs = object.IDs?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseLeaseRenewResponse(): LeaseRenewResponse {
-  return { TTL: 0 };
+  return { TTLs: [] };
 }
 
 export const LeaseRenewResponse: MessageFns<LeaseRenewResponse> = {
   encode(message: LeaseRenewResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.TTL !== 0) {
-      writer.uint32(8).int64(message.TTL);
+    if (message.TTLs.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.TTLs) {
+        writer.int64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -379,12 +396,22 @@ export const LeaseRenewResponse: MessageFns<LeaseRenewResponse> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 8) {
-              break;
+            if (tag === 8) {
+              message.TTLs.push(longToNumber(reader.int64()));
+
+              continue;
             }
 
-            message.TTL = longToNumber(reader.int64());
-            continue;
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.TTLs.push(longToNumber(reader.int64()));
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -403,7 +430,7 @@ export const LeaseRenewResponse: MessageFns<LeaseRenewResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<LeaseRenewResponse>, I>>(object: I): LeaseRenewResponse {
     const message = createBaseLeaseRenewResponse();
-    message.TTL = object.TTL ?? 0;
+    message.TTLs = object.TTLs?.map((e) => e) || [];
     return message;
   },
 };
