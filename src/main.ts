@@ -8,7 +8,7 @@
 //
 // Stopping goes from the edge inwards: no new connections, calls under way end, the node hands its
 // work over or finishes it, then log and store are closed. A second signal ends it at once.
-import { randomInt } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -149,7 +149,7 @@ async function openMember(
   const peers = members.filter(({ id }) => id !== own.id);
   const transport = await GrpcTransport.open(
     {
-      self: { ...identity, electionMs: options.electionMs },
+      self: { ...identity, run: randomUUID(), electionMs: options.electionMs },
       peers,
       replicatedStore: knownStores(machine.members, restored.tail),
       clock,

@@ -3,10 +3,12 @@
 //
 // Refused: another cluster, another target, a stranger, another protocol; a voter whose store id
 // is not the replicated one (its data directory was wiped, and with it votes and entries it
-// acknowledged: F3, F4); and a start counter lower than one already seen (an old copy of its data
-// directory, or a clone: F2, F5). Before a store id is replicated, the first one seen counts. What
-// was seen is forgotten with the process; what is replicated is not. A refusal is logged once, and
-// again only when its reason changes.
+// acknowledged: F3, F4); a start counter lower than one already seen (an old copy of its data
+// directory: F5); and the same start counter with another run id: each start is counted on disk
+// before it talks, so two runs of one start are two processes on copies of one directory, and the
+// one that was heard first stays (F2). Before a store id is replicated, the first one seen counts.
+// What was seen is forgotten with the process; what is replicated is not. A refusal is logged once,
+// and again only when its reason changes.
 import type { ClusterId, MemberId, StoreId } from "../base/ids.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Channel, Hello, HelloResponse } from "../proto/keelson/peer.ts";
@@ -21,12 +23,15 @@ export interface PeerIdentity {
   readonly store: StoreId;
   /** This start's counter. */
   readonly start: number;
+  /** Random, of this process; in no file. */
+  readonly run: string;
   readonly electionMs: number;
 }
 
 interface Seen {
   readonly store: string;
   readonly start: number;
+  readonly run: string;
 }
 
 export class Handshake {
@@ -59,6 +64,7 @@ export class Handshake {
       to,
       storeId: this.#self.store,
       start: this.#self.start,
+      run: this.#self.run,
       channel,
       protocolVersion,
       electionTimeoutMs: this.#self.electionMs,
@@ -66,7 +72,8 @@ export class Handshake {
   }
 
   response(refusal: string): HelloResponse {
-    return { refusal, storeId: this.#self.store, start: this.#self.start };
+    const { store, start, run } = this.#self;
+    return { refusal, storeId: store, start, run };
   }
 
   /** Why a dialing member is refused; null: it may talk. */
@@ -116,7 +123,7 @@ export class Handshake {
 
   #identityRefusal(
     peer: MemberId,
-    { storeId, start }: { storeId: string; start: number },
+    { storeId, start, run }: { storeId: string; start: number; run: string },
   ): string | null {
     const seen = this.#seen.get(peer);
     const known = this.#replicatedStore(peer) ?? seen?.store ?? null;
@@ -132,7 +139,13 @@ export class Handshake {
         `old copy of its data directory; remove the member and add it anew`
       );
     }
-    this.#seen.set(peer, { store: storeId, start });
+    if (seen !== undefined && start === seen.start && run !== seen.run) {
+      return (
+        `member ${peer} runs twice: start ${start} was seen as run ${seen.run}, and comes as run ` +
+        `${run}; stop this one, and delete its copy of the data directory`
+      );
+    }
+    this.#seen.set(peer, { store: storeId, start, run });
     return null;
   }
 

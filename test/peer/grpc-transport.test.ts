@@ -7,6 +7,7 @@ import { Client, credentials } from "@grpc/grpc-js";
 import { RequestError } from "../../src/base/errors.ts";
 import type { ClusterId, MemberId, StoreId } from "../../src/base/ids.ts";
 import { silentLogger } from "../../src/base/logger.ts";
+import type { LogFields, Logger } from "../../src/base/logger.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { GrpcTransport } from "../../src/peer/grpc-transport.ts";
 import type { PeerAddress } from "../../src/peer/grpc-transport.ts";
@@ -54,12 +55,20 @@ async function addresses(): Promise<PeerAddress[]> {
   );
 }
 
-function identity(member: MemberId, changes: { cluster?: string; store?: string; start?: number }) {
+interface Changes {
+  readonly cluster?: string;
+  readonly store?: string;
+  readonly start?: number;
+  readonly run?: string;
+}
+
+function identity(member: MemberId, changes: Changes) {
   return {
     cluster: (changes.cluster ?? "7") as ClusterId,
     member,
     store: (changes.store ?? `store of ${member}`) as StoreId,
     start: changes.start ?? 1,
+    run: changes.run ?? "first",
     electionMs: 1000,
   };
 }
@@ -67,7 +76,7 @@ function identity(member: MemberId, changes: { cluster?: string; store?: string;
 async function open(
   address: PeerAddress,
   all: readonly PeerAddress[],
-  changes: { cluster?: string; store?: string; start?: number; leases?: LeaseForwarding } = {},
+  changes: Changes & { leases?: LeaseForwarding; logger?: Logger } = {},
 ): Promise<Member> {
   const received: Message[] = [];
   const lost: MemberId[] = [];
@@ -78,7 +87,7 @@ async function open(
       replicatedStore: () => null,
       clock: realClock,
       prng: new Prng(Number(address.id)),
-      logger: silentLogger,
+      logger: changes.logger ?? silentLogger,
     },
     address.peerUrls,
   );
@@ -197,6 +206,23 @@ describe("grpc transport", () => {
     await until(() => a.transport.connected().length === 2);
   });
 
+  test("a clone of a running member is refused, told so, and disturbs nobody", async () => {
+    const [a, b, c] = await openAll();
+    const refusals: unknown[] = [];
+    const logger = { ...silentLogger, error: (fields: LogFields) => void refusals.push(fields) };
+    const elsewhere = { ...c.address, peerUrls: [`http://127.0.0.1:${await freePort()}`] };
+    const all = [a.address, b.address, elsewhere];
+    const clone = await open(elsewhere, all, { run: "clone", logger });
+    await until(() => refusals.length === 2);
+    for (const refusal of refusals) {
+      expect(refusal).toMatchObject({ refusal: expect.stringMatching(/member 103 runs twice/) });
+    }
+    expect(clone.transport.connected()).toEqual([]);
+    c.transport.send([heartbeat(c, a, 1)]);
+    await until(() => a.received.length === 1);
+    expect(a.lost).toEqual([]);
+  });
+
   test("a damaged frame is counted, and ends its connection alone", async () => {
     const [a, b] = await openAll();
     const probe = new Client(addressOf(a.address), credentials.createInsecure(), clientOptions);
@@ -289,6 +315,7 @@ function hello(client: Client, changes: Partial<Hello>, frame?: Buffer): Promise
     clusterId: "7",
     storeId: "",
     start: 1,
+    run: "first",
     channel: Channel.URGENT,
     protocolVersion,
     electionTimeoutMs: 1000,

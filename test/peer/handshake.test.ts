@@ -20,6 +20,7 @@ function helloWith(changes: Partial<Hello>): Hello {
     to: own,
     storeId: "aa",
     start: 3,
+    run: "first",
     channel: Channel.BULK,
     protocolVersion,
     electionTimeoutMs: 1000,
@@ -36,6 +37,7 @@ beforeEach(() => {
       member: own,
       store: "bb" as StoreId,
       start: 5,
+      run: "own",
       electionMs: 1000,
     },
     peers: [peer],
@@ -79,11 +81,23 @@ describe("handshake", () => {
     expect(handshake.judgeHello(helloWith({ start: 9 }))).toBeNull();
   });
 
+  test("judgeHello refuses a second run of one start, whichever came first, until a later start", () => {
+    expect(handshake.judgeHello(helloWith({ run: "first" }))).toBeNull();
+    expect(handshake.judgeHello(helloWith({ run: "clone" }))).toMatch(
+      /member 20 runs twice: start 3 was seen as run first, and comes as run clone; stop this one/,
+    );
+    expect(errors).toHaveLength(1);
+    expect(handshake.judgeHello(helloWith({ run: "first" }))).toBeNull();
+    expect(handshake.judgeHello(helloWith({ start: 4, run: "again" }))).toBeNull();
+    expect(handshake.judgeHello(helloWith({ run: "clone" }))).toMatch(/old copy/);
+  });
+
   test("judgeResponse holds the dialed member to the same rules", () => {
     replicated.set(peer, "aa" as StoreId);
-    const answer = { refusal: "", storeId: "aa", start: 1 };
+    const answer = { refusal: "", storeId: "aa", start: 1, run: "first" };
     expect(handshake.judgeResponse(peer, answer)).toBeNull();
     expect(handshake.judgeResponse(peer, { ...answer, storeId: "cc" })).toMatch(/data directory/);
+    expect(handshake.judgeResponse(peer, { ...answer, run: "second" })).toMatch(/runs twice/);
     expect(handshake.judgeResponse(peer, { ...answer, refusal: "no" })).toBe("no");
   });
 
@@ -101,6 +115,6 @@ describe("handshake", () => {
 
   test("hello and response say who this member is", () => {
     expect(handshake.hello(peer, Channel.URGENT)).toMatchObject({ from: own, to: peer, start: 5 });
-    expect(handshake.response("")).toEqual({ refusal: "", storeId: "bb", start: 5 });
+    expect(handshake.response("")).toEqual({ refusal: "", storeId: "bb", start: 5, run: "own" });
   });
 });

@@ -293,7 +293,7 @@ export class SimMember {
     const raft = new Raft({ ...raftConfig(options, identity), ...this.#given.raft }, restored);
     if (observer !== undefined) this.#tell(machine, observer);
     const handshake = new Handshake({
-      self: { ...identity, electionMs: options.electionMs },
+      self: { ...identity, run: `run ${identity.start}`, electionMs: options.electionMs },
       peers: this.#initial.configuration.voters.filter((id) => id !== this.id),
       replicatedStore: knownStores(machine.members, restored.tail),
       logger,

@@ -42,6 +42,11 @@ export interface Hello {
   protocolVersion: number;
   /** Milliseconds; a difference is only warned about. */
   electionTimeoutMs: number;
+  /**
+   * Random, of this process: two processes on copies of one data directory have the same start
+   * counter, and differ in this.
+   */
+  run: string;
 }
 
 export interface HelloResponse {
@@ -49,6 +54,7 @@ export interface HelloResponse {
   refusal: string;
   storeId: string;
   start: number;
+  run: string;
 }
 
 /** Lease calls that only the leader can answer, forwarded by the member that got them. */
@@ -84,6 +90,7 @@ function createBaseHello(): Hello {
     channel: 0,
     protocolVersion: 0,
     electionTimeoutMs: 0,
+    run: "",
   };
 }
 
@@ -112,6 +119,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.electionTimeoutMs !== 0) {
       writer.uint32(64).uint32(message.electionTimeoutMs);
+    }
+    if (message.run !== "") {
+      writer.uint32(74).string(message.run);
     }
     return writer;
   },
@@ -193,6 +203,14 @@ export const Hello: MessageFns<Hello> = {
             message.electionTimeoutMs = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.run = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -218,12 +236,13 @@ export const Hello: MessageFns<Hello> = {
     message.channel = object.channel ?? 0;
     message.protocolVersion = object.protocolVersion ?? 0;
     message.electionTimeoutMs = object.electionTimeoutMs ?? 0;
+    message.run = object.run ?? "";
     return message;
   },
 };
 
 function createBaseHelloResponse(): HelloResponse {
-  return { refusal: "", storeId: "", start: 0 };
+  return { refusal: "", storeId: "", start: 0, run: "" };
 }
 
 export const HelloResponse: MessageFns<HelloResponse> = {
@@ -236,6 +255,9 @@ export const HelloResponse: MessageFns<HelloResponse> = {
     }
     if (message.start !== 0) {
       writer.uint32(24).uint64(message.start);
+    }
+    if (message.run !== "") {
+      writer.uint32(34).string(message.run);
     }
     return writer;
   },
@@ -277,6 +299,14 @@ export const HelloResponse: MessageFns<HelloResponse> = {
             message.start = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.run = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -297,6 +327,7 @@ export const HelloResponse: MessageFns<HelloResponse> = {
     message.refusal = object.refusal ?? "";
     message.storeId = object.storeId ?? "";
     message.start = object.start ?? 0;
+    message.run = object.run ?? "";
     return message;
   },
 };
