@@ -4,6 +4,9 @@ import { grpcStatus, RequestError } from "../base/errors.ts";
 import type { Call, CallDeps } from "./call.ts";
 import { FrameDecoder } from "./frame.ts";
 
+/** Small pieces of one message that cost nothing: some clients send its head on its own. */
+const freePieceCount = 4;
+
 export class MessageReader {
   readonly #deps: CallDeps;
   readonly #call: Call;
@@ -11,6 +14,8 @@ export class MessageReader {
   readonly #take: (message: Uint8Array) => void;
   /** Bytes reported to the ledger as held. */
   #heldBytes = 0;
+  /** Small pieces since the last message was whole. */
+  #pieceCount = 0;
 
   constructor(deps: CallDeps, call: Call, take: (message: Uint8Array) => void) {
     this.#deps = deps;
@@ -32,11 +37,19 @@ export class MessageReader {
       return;
     }
     const heldBytes = this.#decoder.heldBytes();
+    const isPiece = heldBytes - this.#heldBytes === chunk.length && chunk.length > 0;
+    if (!isPiece) this.#pieceCount = 0;
     if (heldBytes === this.#heldBytes || call.isOver()) return;
-    if (chunk.length < this.#deps.limits.pieceBytesMin) call.ledger.idleFrame();
+    if (isPiece) this.#countPiece(chunk.length);
     const isAffordable = call.ledger.maybeHold(heldBytes - this.#heldBytes);
     this.#heldBytes = heldBytes;
     if (!isAffordable) call.end(tooManyRequestBytes());
+  }
+
+  #countPiece(pieceBytes: number): void {
+    if (pieceBytes >= this.#deps.limits.pieceBytesMin) return;
+    this.#pieceCount += 1;
+    if (this.#pieceCount > freePieceCount) this.#call.ledger.idleFrame();
   }
 
   /** The client half-closed; false when it did so inside a message, which ends the call. */

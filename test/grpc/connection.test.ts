@@ -172,6 +172,22 @@ describe("connection", () => {
     await expectServing(server);
   });
 
+  test("large messages with short ends cost nothing, nor do heads of their own", async () => {
+    const server = await open({ idleFrameBurstMax: 3, idleFramesPerSecondMax: 0 });
+    server.socket.send(preface, settings);
+    const message = frameOf(Buffer.alloc(110));
+    for (let streamId = 1; streamId < 40; streamId += 2) {
+      server.socket.send(
+        http2Frame(frameType.headers, endHeaders, streamId, requestHeaders(path)),
+        http2Frame(frameType.data, 0, streamId, message.subarray(0, 5)),
+        http2Frame(frameType.data, 0, streamId, message.subarray(5, 105)),
+        http2Frame(frameType.data, 1, streamId, message.subarray(105)),
+      );
+    }
+    await eventually(() => server.callCount() === 20, "the calls");
+    expect(server.socket.goaway()).toBeNull();
+  });
+
   test("a flood of empty DATA frames closes the connection", async () => {
     const server = await open();
     const empty = http2Frame(frameType.data, 0, 1);
