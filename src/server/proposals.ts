@@ -8,9 +8,9 @@
 //
 // A command is sent within one term only (consensus drops it in any other), so once an entry of a
 // later term is applied, a sent command that has no outcome is in no log that can still be
-// committed: it is queued again, and its caller notices nothing of the failover. Until that proof
-// its fate is unknown, and a caller who gives up gets etcd's timeout; one whose command never left
-// gets an error that says so.
+// committed: it is queued again, and its caller notices nothing of the failover (why this is safe:
+// docs/adr/0007). Until that proof its fate is unknown, and a caller who gives up gets etcd's
+// timeout; one whose command never left gets an error that says so.
 //
 // One sweep a period ends what is late; there is no timer for a call. Not here: what a command
 // means, and whether this member leads.
