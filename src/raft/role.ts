@@ -68,14 +68,18 @@ export function setLeader(state: RaftState, leader: MemberId | null): void {
   state.leader = leader;
 }
 
-/** The next campaign is a random time away; a lone voter has nobody to wait for. */
+/**
+ * The next campaign is a random time away. A lone voter waits for nobody but, as a candidate, for
+ * its disk: a new term with each tick would be a new vote to sync, and never one that counts.
+ */
 export function resetElectionTimer(state: RaftState): void {
   const { electionTicksMin } = state.config;
   const isAlone = state.configuration.voters.length === 1 && isVoter(state, state.config.id);
   state.electionElapsed = 0;
-  state.electionTimeout = isAlone
-    ? 1
-    : state.prng.between(electionTicksMin, 2 * electionTicksMin - 1);
+  state.electionTimeout =
+    isAlone && state.role !== "candidate"
+      ? 1
+      : state.prng.between(electionTicksMin, 2 * electionTicksMin - 1);
 }
 
 function enterTerm(state: RaftState, term: Term): void {
