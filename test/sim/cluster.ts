@@ -120,6 +120,11 @@ export class SimCluster {
     this.network.sent = (message) => observer.sent(byId.get(message.from) as SimMember, message);
   }
 
+  /** With no member started. */
+  static create(options: ClusterOptions): SimCluster {
+    return new SimCluster(options);
+  }
+
   /** With every member started; no time has passed. */
   static async start(options: ClusterOptions): Promise<SimCluster> {
     const cluster = new SimCluster(options);

@@ -29,7 +29,8 @@ function isIn(key: Uint8Array, first: Uint8Array, end: Uint8Array): boolean {
   return compareBytes(first, key) <= 0 && (isUnbounded || compareBytes(key, end) < 0);
 }
 
-function rangeOf(pairs: Pairs, request: RangeRequest, revision: number): RangeResponse {
+/** What a range over these pairs answers. */
+export function rangeOf(pairs: Pairs, request: RangeRequest, revision: number): RangeResponse {
   const found = pairs.filter(({ key }) => isIn(key, request.key, request.rangeEnd));
   const response = { header: header(revision), count: found.length, more: false, kvs: [] };
   if (request.countOnly) return response;
@@ -89,6 +90,20 @@ export class NaiveMachine {
 
   revision(): number {
     return this.#history.length - 1;
+  }
+
+  /** As they were when this revision was the newest. */
+  pairsAt(revision: number): readonly KeyValue[] {
+    return this.#history[revision] ?? [];
+  }
+
+  /** What a transaction would have answered then. */
+  txnAt(request: TxnRequest, revision: number): TxnResponse {
+    const before = this.pairsAt(revision);
+    this.#pairs = [...before];
+    const response = this.#txn(request, before);
+    this.#events = [];
+    return response;
   }
 
   apply(request: CommandRequest): { outcome: Outcome; events: Event[] } {
