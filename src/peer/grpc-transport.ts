@@ -191,6 +191,7 @@ function isUrgent({ type }: Message): boolean {
     case "voteResponse":
     case "readIndex":
     case "readIndexResponse":
+    case "proposeRejection":
       return true;
     case "append":
     case "appendResponse":

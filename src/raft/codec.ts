@@ -37,6 +37,7 @@ const messageTypes = [
   "propose",
   "readIndex",
   "readIndexResponse",
+  "proposeRejection",
 ] as const satisfies readonly Message["type"][];
 
 const messageTags = new Map<Message["type"], number>(messageTypes.map((type, i) => [type, i + 1]));
@@ -192,12 +193,17 @@ function putBody(writer: ByteWriter, message: Message): void {
     case "voteResponse":
       return writer.flag(message.granted);
     case "propose":
+      writer.varint(message.batch);
+      writer.varint(message.start);
       writer.varint(message.commands.length);
       for (const command of message.commands) {
         writer.varint(command.length);
         writer.raw(command);
       }
       return;
+    case "proposeRejection":
+      writer.varint(message.batch);
+      return writer.varint(message.start);
     case "readIndex":
       writer.varint(message.request);
       return writer.varint(message.start);
@@ -260,8 +266,15 @@ function getBody(
       return { type, from, to, term, last: getEntryId(reader) };
     case "voteResponse":
       return { type, from, to, term, granted: reader.flag() };
-    case "propose":
-      return { type, from, to, term, commands: getCommands(reader) };
+    case "propose": {
+      const batch = reader.varint();
+      const start = reader.varint();
+      return { type, from, to, term, batch, start, commands: getCommands(reader) };
+    }
+    case "proposeRejection": {
+      const batch = reader.varint();
+      return { type, from, to, term, batch, start: reader.varint() };
+    }
     case "readIndex": {
       const request = reader.varint();
       return { type, from, to, term, request, start: reader.varint() };

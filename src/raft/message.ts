@@ -74,10 +74,23 @@ export interface VoteResponseMessage extends Envelope {
   readonly granted: boolean;
 }
 
-/** A follower's clients' commands, sent once (R20). Dropped by anyone but the leader of `term`. */
+/**
+ * A follower's clients' commands, sent once (R20), and taken at most once by the leader of `term`;
+ * dropped by anyone else. `batch` is the follower's own, never used twice in one start.
+ */
 export interface ProposeMessage extends Envelope {
   readonly type: "propose";
+  readonly batch: number;
+  readonly start: number;
   readonly commands: readonly Uint8Array[];
+}
+
+/** Too much is uncommitted: the leader did not take this batch, and never will. */
+export interface ProposeRejectionMessage extends Envelope {
+  readonly type: "proposeRejection";
+  readonly batch: number;
+  /** The follower's, of the propose: what its earlier life asked is not its own. */
+  readonly start: number;
 }
 
 /** A follower asks for a read barrier. `request` is the follower's own, never used twice. */
@@ -107,5 +120,6 @@ export type Message =
   | VoteMessage
   | VoteResponseMessage
   | ProposeMessage
+  | ProposeRejectionMessage
   | ReadIndexMessage
   | ReadIndexResponseMessage;

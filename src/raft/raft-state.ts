@@ -9,6 +9,7 @@ import type { Configuration, Entry } from "./entry.ts";
 import { RaftLog } from "./log.ts";
 import type { Message } from "./message.ts";
 import type { Progress } from "./progress.ts";
+import type { BatchesSeen } from "./proposals.ts";
 import { newReads } from "./reads-state.ts";
 import type { ReadsState } from "./reads-state.ts";
 import type { Role } from "./ready.ts";
@@ -59,6 +60,10 @@ export interface RaftState {
   /** While leading: index of the empty entry that opened the term. */
   termStart: Index;
   heartbeatElapsed: number;
+  /** While leading: by follower. Of this term alone, as are the batches. */
+  readonly batchesSeen: Map<MemberId, BatchesSeen>;
+  /** This member's own, rejected by a leader and not given out yet. */
+  batchesRefused: number[];
   readonly reads: ReadsState;
 
   /** Last committed index given out. applied <= given <= commit, log.durable(). */
@@ -121,6 +126,8 @@ export function newState(config: RaftConfig, restored: RaftRestored): RaftState 
     progress: new Map(),
     termStart: 0,
     heartbeatElapsed: 0,
+    batchesSeen: new Map(),
+    batchesRefused: [],
     reads: newReads(),
     given: restored.applied,
     applied: restored.applied,

@@ -26,7 +26,7 @@ import type { StepMark } from "./invariants.ts";
 import type { AppendMessage, HeartbeatMessage, Message } from "./message.ts";
 import { send } from "./outbox.ts";
 import type { ProgressState } from "./progress.ts";
-import { handlePropose, propose } from "./proposals.ts";
+import { handlePropose, handleProposeRejection, propose } from "./proposals.ts";
 import type { ProposeResult } from "./proposals.ts";
 import { isMember, newState } from "./raft-state.ts";
 import type { DiskStall, RaftState } from "./raft-state.ts";
@@ -90,9 +90,12 @@ export class Raft {
     this.#dispatch(message);
   }
 
-  /** All of the commands, or none. "accepted" by a follower: forwarded once, fate unknown. */
-  propose(commands: readonly Uint8Array[]): ProposeResult {
-    return propose(this.#state, commands);
+  /**
+   * All of the commands, or none. "accepted" by a follower: forwarded once, fate unknown unless
+   * ready.batchesRefused names it. `batch` is new in this start.
+   */
+  propose(commands: readonly Uint8Array[], batch: number): ProposeResult {
+    return propose(this.#state, commands, batch);
   }
 
   /** A read barrier, answered in ready.reads or ready.readsFailed. `request` is new in this start. */
@@ -204,6 +207,7 @@ export class Raft {
       case "heartbeatResponse":
       case "voteResponse":
       case "propose":
+      case "proposeRejection":
       case "readIndex":
       case "readIndexResponse":
         return this.#learnTerm(message);
@@ -243,6 +247,7 @@ export class Raft {
       case "preVoteResponse":
       case "voteResponse":
       case "propose":
+      case "proposeRejection":
       case "readIndexResponse":
     }
   }
@@ -266,6 +271,7 @@ export class Raft {
       case "vote":
       case "voteResponse":
       case "propose":
+      case "proposeRejection":
       case "readIndex":
       case "readIndexResponse":
     }
@@ -303,6 +309,8 @@ export class Raft {
         return handleVoteResponse(state, message);
       case "propose":
         return handlePropose(state, message);
+      case "proposeRejection":
+        return handleProposeRejection(state, message);
       case "readIndex":
         return handleReadIndex(state, message);
       case "readIndexResponse":

@@ -45,6 +45,8 @@ export interface Ready {
   readonly reads: readonly ReadConfirmed[];
   /** Barriers that cannot be confirmed any more (leader lost, or asked of a member that is not). */
   readonly readsFailed: readonly number[];
+  /** Batches of this member's that are certainly in no log: the leader was at its limit. */
+  readonly batchesRefused: readonly number[];
   readonly wanted: readonly EntriesWanted[];
 }
 

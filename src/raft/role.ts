@@ -97,5 +97,6 @@ function leave(state: RaftState): void {
   if (state.role === "leader") failReads(state);
   state.votes.clear();
   state.progress.clear();
+  state.batchesSeen.clear();
   state.termStart = 0;
 }

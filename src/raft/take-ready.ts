@@ -16,6 +16,7 @@ export function hasReady(state: RaftState): boolean {
     (hasAfterSync(state) && isNothingUnsynced(state)) ||
     state.reads.confirmed.length > 0 ||
     state.reads.failed.length > 0 ||
+    state.batchesRefused.length > 0 ||
     hasCommitted(state) ||
     isReadRoundDue(state) ||
     hasAppendsDue(state)
@@ -32,10 +33,22 @@ export function takeReady(state: RaftState): Ready {
   const { confirmed: reads, failed: readsFailed } = state.reads;
   state.reads.confirmed = [];
   state.reads.failed = [];
+  const { batchesRefused } = state;
+  state.batchesRefused = [];
   const messages: readonly Message[] = state.outbox;
   state.outbox = [];
   const sync = append === null ? 0 : state.syncGiven;
-  return { messages, append, sync, messagesAfterSync, committed, reads, readsFailed, wanted };
+  return {
+    messages,
+    append,
+    sync,
+    messagesAfterSync,
+    committed,
+    reads,
+    readsFailed,
+    batchesRefused,
+    wanted,
+  };
 }
 
 function hasAppend(state: RaftState): boolean {

@@ -323,6 +323,7 @@ export class Node implements TransportReceiver {
     this.#applier.add(ready.committed);
     this.#reads.confirmed(ready.reads);
     this.#reads.failed(ready.readsFailed);
+    this.#proposals.refused(ready.batchesRefused);
   }
 
   #send(messages: readonly Message[]): void {

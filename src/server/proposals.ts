@@ -1,9 +1,10 @@
 // Commands of this member's callers on their way through the log: kept until their outcome is
 // applied here, their deadline passes, or it is proven that they never will be.
 //
-//           add            hand                resolve
-//   caller ----> queued ----------> sent(term) --------> outcome
-//                  ^                   |
+//           add            hand                      resolve
+//   caller ----> queued ----------> sent(term, batch) --------> outcome
+//                  ^                   |    |
+//                  |                   |    +--> refused: the leader is at its limit
 //                  +-------------------+ an entry of a later term was applied
 //
 // A command is sent within one term only (consensus drops it in any other), so once an entry of a
@@ -36,6 +37,8 @@ interface Proposal {
   readonly reject: (error: RequestError) => void;
   /** 0: queued. Otherwise the term in which consensus took it. */
   sentTerm: Term;
+  /** The batch it was handed over in; 0: queued. */
+  batch: number;
 }
 
 export class Proposals {
@@ -48,6 +51,7 @@ export class Proposals {
   #queue: Proposal[] = [];
   #pendingBytes = 0;
   #sequence = 0;
+  #lastBatch = 0;
   /** Term of the newest entry applied: nothing sent before it is still unknown. */
   #appliedTerm: Term = 0;
 
@@ -76,6 +80,7 @@ export class Proposals {
         resolve,
         reject,
         sentTerm: 0,
+        batch: 0,
       };
       this.#pending.set(sequence, proposal);
       this.#pendingBytes += referenced.length;
@@ -106,9 +111,13 @@ export class Proposals {
     while (handed < this.#queue.length) {
       const piece = this.#piece(handed);
       if (piece.commands.length > 0) {
-        if (raft.propose(piece.commands) !== "accepted") break;
+        const batch = ++this.#lastBatch;
+        if (raft.propose(piece.commands, batch) !== "accepted") break;
         const { term } = raft.status();
-        for (let i = handed; i < piece.end; i++) (this.#queue[i] as Proposal).sentTerm = term;
+        for (const proposal of this.#queue.slice(handed, piece.end)) {
+          proposal.sentTerm = term;
+          proposal.batch = batch;
+        }
       }
       handed = piece.end;
     }
@@ -137,9 +146,19 @@ export class Proposals {
     for (const proposal of this.#pending.values()) {
       if (proposal.sentTerm === 0 || proposal.sentTerm >= term) continue;
       proposal.sentTerm = 0;
+      proposal.batch = 0;
       again.push(proposal);
     }
     if (again.length > 0) this.#queue = [...again, ...this.#queue];
+  }
+
+  /** The leader took none of these batches: what was in them is certainly in no log. */
+  refused(batches: readonly number[]): void {
+    if (batches.length === 0) return;
+    const refused = new Set(batches);
+    for (const proposal of this.#pending.values()) {
+      if (refused.has(proposal.batch)) this.#fail(proposal, "requestTooManyRequests");
+    }
   }
 
   /** No waiter: the proposal is another's, an earlier start's, or was given up. */

@@ -80,7 +80,14 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ type: fc.constant("vote"), ...envelope, last: entryId }),
   fc.record({ type: fc.constant("voteResponse"), ...envelope, granted: fc.boolean() }),
-  fc.record({ type: fc.constant("propose"), ...envelope, commands: fc.array(bytes) }),
+  fc.record({
+    type: fc.constant("propose"),
+    ...envelope,
+    batch: counter,
+    start: counter,
+    commands: fc.array(bytes),
+  }),
+  fc.record({ type: fc.constant("proposeRejection"), ...envelope, batch: counter, start: counter }),
   fc.record({ type: fc.constant("readIndex"), ...envelope, request: counter, start: counter }),
   fc.record({
     type: fc.constant("readIndexResponse"),

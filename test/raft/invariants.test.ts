@@ -5,7 +5,7 @@ import type { MemberId } from "../../src/base/ids.ts";
 import { tickElection, tickLeader } from "../../src/raft/election.ts";
 import { checkState, checkStep, stepMark } from "../../src/raft/invariants.ts";
 import { acknowledge, hasAfterSync, send, takeAfterSync } from "../../src/raft/outbox.ts";
-import { propose } from "../../src/raft/proposals.ts";
+import { handlePropose, propose } from "../../src/raft/proposals.ts";
 import { isHardStateDurable, newState, outboxAfterSyncMax } from "../../src/raft/raft-state.ts";
 import type { RaftState } from "../../src/raft/raft-state.ts";
 import { askRead, failReads } from "../../src/raft/read-index.ts";
@@ -142,16 +142,48 @@ test("acknowledge keeps the highest of a term, and a new term's replaces an olde
 
 test("propose refuses what exceeds uncommittedBytesMax, and what was refused leaves no trace", () => {
   const state = leader({ uncommittedBytesMax: 100 });
-  expect(propose(state, [new Uint8Array(60)])).toBe("accepted");
+  expect(propose(state, [new Uint8Array(60)], 1)).toBe("accepted");
   const bytes = uncommittedBytes(state);
-  expect(propose(state, [new Uint8Array(10), new Uint8Array(90)])).toBe("tooMany");
+  expect(propose(state, [new Uint8Array(10), new Uint8Array(90)], 2)).toBe("tooMany");
   expect(uncommittedBytes(state)).toBe(bytes);
-  expect(propose(state, [new Uint8Array(10)])).toBe("accepted");
+  expect(propose(state, [new Uint8Array(10)], 3)).toBe("accepted");
   state.commit = state.log.last();
   expect(uncommittedBytes(state)).toBe(0);
   // Too large for the limit, but nothing else is under way.
-  expect(propose(state, [new Uint8Array(500)])).toBe("accepted");
-  expect(propose(follower(), [new Uint8Array(1)])).toBe("noLeader");
+  expect(propose(state, [new Uint8Array(500)], 4)).toBe("accepted");
+  expect(propose(follower(), [new Uint8Array(1)], 5)).toBe("noLeader");
+});
+
+test("handlePropose takes or refuses a batch once and for all, in any order, of one start", () => {
+  const state = leader({ uncommittedBytesMax: 100 });
+  const before = state.log.last();
+  const deliver = (batch: number, size: number, start = 1): number => {
+    const commands = [new Uint8Array(size)];
+    const envelope = { from: two, to: state.config.id, term: state.term };
+    handlePropose(state, { type: "propose", ...envelope, batch, start, commands });
+    return state.log.last() - before;
+  };
+  expect(deliver(2, 60)).toBe(1);
+  expect(deliver(3, 60)).toBe(1);
+  const { messages, messagesAfterSync } = takeReady(state);
+  expect([...messages, ...messagesAfterSync]).toContainEqual(
+    expect.objectContaining({ type: "proposeRejection", to: two, batch: 3, start: 1 }),
+  );
+  state.commit = state.log.last();
+  expect(deliver(3, 60)).toBe(1);
+  expect(deliver(2, 60)).toBe(1);
+  expect(deliver(1, 1)).toBe(2);
+  expect(deliver(2000, 1)).toBe(3);
+  // So late that nobody remembers whether it was here before.
+  expect(deliver(4, 1)).toBe(3);
+  expect(deliver(1, 1, 2)).toBe(4);
+  expect(deliver(2001, 1)).toBe(4);
+  for (let batch = 2; batch < 10_000; batch++) {
+    state.commit = state.log.last();
+    deliver(batch, 0, 2);
+  }
+  expect(state.batchesSeen.get(two)?.recent.size).toBeLessThanOrEqual(2048);
+  expect(deliver(9500, 0, 2)).toBe(4 + 9998);
 });
 
 test("askRead refuses what exceeds readsPendingMax, and failReads fails all that wait", () => {

@@ -135,7 +135,7 @@ test("3.4: a candidate that hears the leader of its term follows it", () => {
 
 test("3.5: a leader appends a command, replicates it, and commits it with a majority", () => {
   const world = ledWorld();
-  world.raft("1").propose([new Uint8Array([7])]);
+  world.raft("1").propose([new Uint8Array([7])], 1);
   world.pump("1");
   world.settle(({ from, to }) => from === "3" || to === "3");
   expect(world.raft("1").status().commit).toBe(2);
@@ -145,7 +145,7 @@ test("3.5: a leader appends a command, replicates it, and commits it with a majo
 
 test("3.5: followers learn the commit index and apply in log order", () => {
   const world = ledWorld();
-  world.raft("1").propose([new Uint8Array([1]), new Uint8Array([2])]);
+  world.raft("1").propose([new Uint8Array([1]), new Uint8Array([2])], 2);
   world.settle();
   for (const { applied } of world.members.values()) expect(applied).toBe(3);
 });
@@ -219,7 +219,7 @@ test("3.5: a leader brings every follower's log to its own, missing or extra ent
 
 test("3.5: the leader never overwrites or deletes entries in its own log", () => {
   const world = ledWorld();
-  world.raft("1").propose([new Uint8Array([1])]);
+  world.raft("1").propose([new Uint8Array([1])], 3);
   world.pump("1");
   const rejection = { from: member("2"), to: member("1"), term: 1 };
   const hint = { term: 0, index: 0 };
@@ -288,11 +288,11 @@ test("3.9: with a majority the cluster goes on, without one nothing commits", ()
   const world = ledWorld(5);
   world.crash("4");
   world.crash("5");
-  world.raft("1").propose([empty]);
+  world.raft("1").propose([empty], 4);
   world.settle();
   expect(world.raft("1").status().commit).toBe(2);
   world.crash("3");
-  world.raft("1").propose([empty]);
+  world.raft("1").propose([empty], 5);
   world.settle();
   expect(world.raft("1").status().commit).toBe(2);
 });
@@ -302,7 +302,7 @@ test("4.2.1: a learner gets the log and is counted for nothing", () => {
   world.campaign("1");
   world.settle();
   expect(world.member("4").applied).toBe(1);
-  world.raft("1").propose([empty]);
+  world.raft("1").propose([empty], 6);
   world.settle(({ from, to }) => ["2", "3"].includes(from) || ["2", "3"].includes(to));
   expect(world.member("4").disk.log.last()).toBe(2);
   expect(world.raft("1").status().commit).toBe(1);
@@ -354,7 +354,7 @@ test("9.6: a pre-vote raises no term and casts no vote", () => {
 
 test("10.2.1: the leader writes its disk in parallel with its followers", () => {
   const world = ledWorld();
-  world.raft("1").propose([empty]);
+  world.raft("1").propose([empty], 7);
   world.pump("1");
   expect(sent(world, "append")).toHaveLength(2);
   expect(world.raft("1").status()).toMatchObject({ last: 2, durable: 1 });

@@ -150,7 +150,7 @@ class Run {
       new DataView(command.buffer).setUint32(0, ++this.#lastCommand);
       return command;
     });
-    member.raft?.propose(commands);
+    member.raft?.propose(commands, this.#lastCommand);
     // Sometimes more comes before the ready is taken.
     if (this.#prng.chance(0.7)) this.world.pump(member.id);
     else this.#read(member);

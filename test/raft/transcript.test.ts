@@ -30,6 +30,7 @@ class Script implements WorldObserver {
   readonly #known = new Map<string, string>();
   #lines: string[] = [];
   #isSilent = false;
+  #lastBatch = 0;
 
   constructor(args: string[]) {
     const numbers = new Map(args.map((arg) => arg.split("=") as [string, string]));
@@ -66,7 +67,8 @@ class Script implements WorldObserver {
         world.raft(id).diskStall(second as "none" | "half" | "full");
         return world.pump(id);
       case "propose": {
-        const result = world.raft(id).propose(rest.map((text) => new TextEncoder().encode(text)));
+        const commands = rest.map((text) => new TextEncoder().encode(text));
+        const result = world.raft(id).propose(commands, ++this.#lastBatch);
         if (result !== "accepted") this.#lines.push(`${id} ${result}`);
         return world.pump(id);
       }
@@ -122,6 +124,8 @@ class Script implements WorldObserver {
     }
     for (const request of ready.readsFailed)
       this.#say(`${member.id} cannot confirm read ${request}`);
+    for (const batch of ready.batchesRefused)
+      this.#say(`${member.id} learns that batch ${batch} was refused`);
     for (const { first, last, purpose } of ready.wanted) {
       this.#say(`${member.id} wants ${first}..${last} from disk for ${purpose}`);
     }
@@ -241,6 +245,8 @@ function describe(message: Message): string {
       return `${head} ${message.granted ? "granted" : "refused"}`;
     case "propose":
       return `${head} ${message.commands.map((one) => new TextDecoder().decode(one)).join(" ")}`;
+    case "proposeRejection":
+      return `${head} batch ${message.batch}`;
     case "readIndex":
       return `${head} read ${message.request}`;
     case "readIndexResponse":

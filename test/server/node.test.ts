@@ -227,6 +227,28 @@ describe("node", () => {
     expect(leader.node().status().revision).toBe(201);
   });
 
+  test("what a leader at its limit drops is answered with too many requests, and is in no log", async () => {
+    await start({ raft: { uncommittedBytesMax: 2000 } });
+    const [follower] = cluster.followers() as [SimMember];
+    for (const member of cluster.members) member.syncDelayMs = 100;
+    const value = "v".repeat(1000);
+    const calls: Promise<string>[] = [];
+    for (let i = 0; i < 10; i++) {
+      const call = follower.put(`k${i}`, value);
+      calls.push(call.then(({ type }) => type, String));
+      await cluster.run(5);
+    }
+    const startedAt = cluster.clock.now();
+    const ends = await cluster.result(Promise.all(calls));
+    expect(cluster.clock.now() - startedAt).toBeLessThan(2000);
+    const tooMany = "RequestError: etcdserver: too many requests";
+    expect(new Set(ends)).toEqual(new Set(["put", tooMany]));
+    await cluster.converged();
+    for (const [i, end] of ends.entries()) {
+      expect(await follower.peek(`k${i}`)).toBe(end === "put" ? value : undefined);
+    }
+  });
+
   test("a leader whose disk stalls steps down, and another takes over", async () => {
     const leader = await start();
     leader.syncDelayMs = 5000;

@@ -57,6 +57,42 @@ describe("proposals", () => {
     expect(proposals.pendingCount()).toBe(1);
   });
 
+  test("refused ends what was in those batches, and nothing else", async () => {
+    const raft = lonelyRaft();
+    follow(raft, 3);
+    const [rejected, other] = [1, 2].map((n) => {
+      const call = proposals.add(new Uint8Array([n]), limits);
+      proposals.hand(raft);
+      return call;
+    }) as [Promise<Outcome>, Promise<Outcome>];
+    const queued = proposals.add(new Uint8Array([3]), limits);
+    const batches = raft.ready().messages.map((one) => (one.type === "propose" ? one.batch : 0));
+    expect(batches).toEqual([1, 2]);
+    proposals.refused([1]);
+    expect(await refusalOf(rejected)).toBe("etcdserver: too many requests");
+    expect(proposals.pendingCount()).toBe(2);
+    proposals.resolve(reference(2), none);
+    expect(await other).toBe(none);
+    proposals.stop();
+    expect(await refusalOf(queued)).toBe("etcdserver: server stopped");
+  });
+
+  test("a rejection that comes after a command was queued again is not its", async () => {
+    const raft = lonelyRaft();
+    follow(raft, 3);
+    const call = proposals.add(new Uint8Array([1]), limits);
+    proposals.hand(raft);
+    proposals.applied(4);
+    proposals.refused([1]);
+    expect(proposals.pendingCount()).toBe(1);
+    follow(raft, 4);
+    proposals.hand(raft);
+    proposals.refused([1]);
+    expect(proposals.pendingCount()).toBe(1);
+    proposals.refused([2]);
+    expect(await refusalOf(call)).toBe("etcdserver: too many requests");
+  });
+
   test("resolve passes over what another member, or an earlier start, proposed", () => {
     void proposals.add(new Uint8Array(1), limits);
     proposals.resolve({ ...reference(1), member: "2" }, none);
