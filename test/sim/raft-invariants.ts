@@ -100,10 +100,11 @@ export class RaftInvariants {
     const { hardState, entries } = member.disk();
     const { term, from, to } = message;
     const line = () => `${message.type} from ${from} to ${to} in term ${term}`;
-    const isAhead =
-      message.type === "preVote" || (message.type === "preVoteResponse" && message.granted);
+    // A pre-vote changes nothing: asked and granted is a term that nobody has entered.
+    const isGranted = message.type === "preVoteResponse" && message.granted;
+    const termNeeded = message.type === "preVote" ? term - 1 : isGranted ? 0 : term;
     must(
-      hardState.term >= (isAhead ? term - 1 : term),
+      hardState.term >= termNeeded,
       "I9",
       () => `${line()}: the disk is in term ${hardState.term}`,
     );

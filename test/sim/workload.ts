@@ -220,7 +220,8 @@ export class Workload {
     const prng = this.#prng;
     const which = prng.below(registerCount);
     const calls = this.#registers[which] as RegisterCall[];
-    const key = bytesOf(`register${which}`);
+    // Before all keys of the other calls, whose ranges may be without an end.
+    const key = bytesOf(`a${which}`);
     const input = this.#registerInput(which);
     const { clock } = this.#deps.cluster;
     const calledAt = clock.now();
