@@ -7,7 +7,8 @@
 // records again, synced, before anything is reported. What the old segment holds from there on is
 // void, like a torn batch: never read again, and cut off.
 //
-//   scan, replay all but the last batch ──► remove drafts, void segments ──► new segment ──► ready
+//   scan, replay all but the last batch ──► sync its segment, remove drafts and what was only begun
+//     │                                ──► new segment ──► remove what it replaces ──► ready
 //     └──► damage: quarantine marker, refuse to start, keep the bytes (rule W8; and at each start
 //          from then on, until a person removes the marker)
 //
@@ -45,11 +46,13 @@ export function recoverLog(files: Files, options: RecoveryOptions): RecoveredLog
   const { directory, identity } = options;
   refuseQuarantined(files, directory);
   const { state, last, scan } = replayOrQuarantine(files, options);
-  removeDrafts(files, directory);
-  removeSegments(files, directory, scan.voidSegments);
-  // Gone for good before the next one has a name: two segments that were only begun are damage.
-  if (scan.voidSegments.length > 0) files.syncDirectory(directory);
   const { header } = last;
+  syncSegment(files, directory, header.segment);
+  removeDrafts(files, directory);
+  const begun = scan.voidSegments.filter((id) => id > header.segment);
+  removeSegments(files, directory, begun);
+  // Gone for good before the next one has a name: two segments that were only begun are damage.
+  if (begun.length > 0) files.syncDirectory(directory);
   const writer = new WalWriter(files, {
     directory,
     segmentBytes: options.segmentBytes,
@@ -63,8 +66,22 @@ export function recoverLog(files: Files, options: RecoveryOptions): RecoveredLog
     prepared: usablePrepared(files, directory, options.segmentBytes),
   });
   writer.append([withoutCheckpoint(last.records)]);
-  if (header.firstPage === 0) removeSegments(files, directory, [header.segment]);
+  // Until now these may have held the only copy on disk of what was acknowledged.
+  const replaced = scan.voidSegments.filter((id) => id < header.segment);
+  if (header.firstPage === 0) replaced.push(header.segment);
+  removeSegments(files, directory, replaced);
   return { writer, tornPages: scan.tornPages };
+}
+
+/**
+ * The newest batch may be in the page cache only. Its records are written again in any case, for
+ * after a failed sync this one proves nothing; but if power goes meanwhile, a torn batch here with a
+ * segment begun behind it would look like damage.
+ */
+function syncSegment(files: Files, directory: string, id: number): void {
+  const file = files.open(`${directory}/${segmentName(id)}`, "existing");
+  files.sync(file);
+  files.close(file);
 }
 
 function removeSegments(files: Files, directory: string, ids: readonly number[]): void {

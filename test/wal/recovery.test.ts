@@ -113,6 +113,30 @@ describe("openDirectory after a power loss at every step", () => {
     }
   }, 120_000);
 
+  test("finds it when the process alone died, and power goes while the next one recovers", () => {
+    for (let step = 0; ; step += 11) {
+      let isOver = false;
+      for (let again = 0; again < 40; again++) {
+        const crashed = crashedAt(step);
+        const { files, log } = crashed;
+        ({ isOver } = crashed);
+        files.restart();
+        files.crashAtStep = files.steps() + again;
+        try {
+          open(files, segmentBytes);
+          break;
+        } catch (error) {
+          if (!(error instanceof SimCrash)) throw error;
+        }
+        for (const survives of subsets(step * 100 + again).slice(0, 4)) {
+          const opened = open(files.afterCrash(survives), segmentBytes);
+          expectOneOf(contentOf(opened.writer), log);
+        }
+      }
+      if (isOver) break;
+    }
+  }, 120_000);
+
   test("counts on nothing that only the page cache has after the process alone died", () => {
     for (let step = 0; ; step++) {
       const { files, log, isOver } = crashedAt(step);
