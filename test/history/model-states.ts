@@ -68,7 +68,8 @@ export class ModelState implements View {
   }
 
   at(revision: number): View {
-    let state: ModelState = this;
+    if (revision >= this.revision || this.#older === null) return this;
+    let state = this.#older;
     while (state.revision > revision && state.#older !== null) state = state.#older;
     return state;
   }

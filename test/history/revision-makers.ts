@@ -37,7 +37,7 @@ export function matchMakers(
 
 /** By revision: the first return that told of it or of a later one. */
 function firstTold(newest: number, placed: readonly Placed[]): number[] {
-  const told = new Array<number>(newest + 1).fill(Infinity);
+  const told = Array.from({ length: newest + 1 }, () => Infinity);
   for (const { operation, revision } of placed) {
     told[revision] = Math.min(told[revision] ?? Infinity, operation.returned);
   }

@@ -322,6 +322,7 @@ function sorted({ sortTarget, sortOrder }: RangeRequest, pairs: KeyValue[]): Key
         return left.modRevision - right.modRevision;
       case 4:
         return compareBytes(left.value, right.value);
+      case 0:
       default:
         return compareBytes(left.key, right.key);
     }
