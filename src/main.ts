@@ -129,7 +129,8 @@ async function openMember(
   const own = members.find(({ name }) => name === initial.name);
   assert(own !== undefined, "chosen members without this one");
   const create = { cluster: clusterId, member: own.id, configuration };
-  const log = await openWal({ directory, create, clock, logger, fatal });
+  const synced = (batchMs: number) => metrics.logSynced(batchMs);
+  const log = await openWal({ directory, create, clock, logger, fatal, synced });
   writeInitialMembers(directory, initial);
   const place = timedPlace(new LeveldbPlace(join(directory, "state")), clock, (durationMs) =>
     metrics.backendCommitted(durationMs),
@@ -334,7 +335,10 @@ async function serve(
     depthMax: 512,
     firstTextMs: 30_000,
   };
-  const gateway = new Gateway({ methods, clock, logger, fatal }, bodyLimits);
+  const gateway = new Gateway(
+    { methods, clock, logger, observer: metrics.calls, fatal },
+    bodyLimits,
+  );
   const health = {
     source: new HealthProbe(node),
     observe: (path: string, check: string | null, passed: boolean) =>

@@ -19,14 +19,14 @@ import type { CallHead } from "./call-head.ts";
 import type { ConnectionLedger } from "./connection-ledger.ts";
 import { encodeFrame, frameHeadBytes, writeFrameHead } from "./frame.ts";
 import type { GrpcLimits } from "./limits.ts";
-import type { GrpcCallObserver } from "./observer.ts";
+import type { CallObserver } from "../api/call-observer.ts";
 import { okTrailers, responseHeaders, trailersOf, trailersOnly, withTrailers } from "./status.ts";
 
 /** What all calls of one server share. */
 export interface CallDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly observer: GrpcCallObserver;
+  readonly observer: CallObserver;
   readonly fatal: (error: unknown) => void;
   readonly limits: GrpcLimits;
   readonly arrivals: ArrivalWatch;

@@ -15,13 +15,13 @@ import { ArrivalWatch } from "./arrival-watch.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionDeps, OtherStream } from "./connection.ts";
 import type { GrpcLimits } from "./limits.ts";
-import type { GrpcCallObserver } from "./observer.ts";
+import type { CallObserver } from "../api/call-observer.ts";
 
 export interface GrpcServerDeps {
   readonly methods: MethodTable;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly observer: GrpcCallObserver;
+  readonly observer: CallObserver;
   /** Ends the process: a handler met a broken invariant. */
   readonly fatal: (error: unknown) => void;
 }

@@ -4,10 +4,11 @@
 // Deliberately no websockets, and nothing but what the descriptors say about any message.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { CallObserver } from "../api/call-observer.ts";
 import type { MethodTable, ResponseSink, StreamMethod, UnaryMethod } from "../api/method.ts";
 import { concatBytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { RequestError, httpStatusOf } from "../base/errors.ts";
+import { RequestError, grpcStatus, httpStatusOf } from "../base/errors.ts";
 import { openCall } from "./call-context.ts";
 import { errorBody, gatewayHeaders, refusalOf, sendJson, streamErrorBody } from "./json-reply.ts";
 import type { FailureSinks } from "./json-reply.ts";
@@ -20,6 +21,7 @@ import { gatewayRoutes } from "./routes.ts";
 export interface GatewayCollaborators extends FailureSinks {
   readonly methods: MethodTable;
   readonly clock: Clock;
+  readonly observer: CallObserver;
 }
 
 /** Writes each response message as one line; the head leaves with the first. */
@@ -62,6 +64,14 @@ function endRefused(response: ServerResponse, refusal: RequestError): void {
   response.end(`${JSON.stringify(streamErrorBody(refusal))}\n`);
 }
 
+/** A served method. */
+interface Route<Kind> {
+  /** Full gRPC path. */
+  readonly path: string;
+  readonly method: Kind;
+  readonly schema: MethodSchema;
+}
+
 export class Gateway {
   readonly #collaborators: GatewayCollaborators;
   readonly #limits: BodyLimits;
@@ -88,31 +98,37 @@ export class Gateway {
       for (const url of paths) {
         app.post(url, (request, reply) =>
           method.kind === "unary"
-            ? this.#unary(method, schema, request, reply)
-            : this.#stream(method, schema, request, reply),
+            ? this.#unary({ path, method, schema }, request, reply)
+            : this.#stream({ path, method, schema }, request, reply),
         );
       }
     }
   }
 
   async #unary(
-    method: UnaryMethod,
-    schema: MethodSchema,
+    { path, method, schema }: Route<UnaryMethod>,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const { clock } = this.#collaborators;
+    const { clock, observer } = this.#collaborators;
+    observer.started(path);
     try {
       const text = await bodyText(request.raw, this.#limits, clock);
       const call = openCall(request.headers, reply.raw, clock);
       try {
-        const bytes = await method.handle(this.#mapping.encode(schema.input, text), call.context);
-        return sendJson(reply, 200, this.#mapping.decode(schema.output, bytes));
+        const message = this.#mapping.encode(schema.input, text);
+        observer.received(path, message.length);
+        const bytes = await method.handle(message, call.context);
+        const answer = this.#mapping.decode(schema.output, bytes);
+        observer.sent(path, bytes.length);
+        observer.finished(path, grpcStatus.ok);
+        return sendJson(reply, 200, answer);
       } finally {
         call.close();
       }
     } catch (failure) {
       const refusal = refusalOf(failure, this.#collaborators);
+      observer.finished(path, refusal.status);
       const status = httpStatusOf(refusal.status);
       // A body that was not read to its end cannot be followed by another request.
       if (!request.raw.complete) void reply.header("connection", "close");
@@ -121,36 +137,48 @@ export class Gateway {
   }
 
   async #stream(
-    method: StreamMethod,
-    schema: MethodSchema,
+    { path, method, schema }: Route<StreamMethod>,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<void> {
-    const { clock } = this.#collaborators;
+    const { clock, observer } = this.#collaborators;
+    observer.started(path);
     // The reply is written here line by line; fastify has no part in it.
     reply.hijack();
     const response = reply.raw;
     this.#streams.add(response);
-    const sink = new LineSink(response, (bytes) => this.#mapping.decode(schema.output, bytes));
+    const sink = new LineSink(response, (bytes) => {
+      observer.sent(path, bytes.length);
+      return this.#mapping.decode(schema.output, bytes);
+    });
     try {
       const call = openCall(request.headers, response, clock);
       try {
-        await method.handle(this.#requests(schema, request.raw), sink, call.context);
+        await method.handle(this.#requests({ path, schema }, request.raw), sink, call.context);
       } finally {
         call.close();
       }
+      observer.finished(path, grpcStatus.ok);
       if (!response.headersSent) response.writeHead(200, gatewayHeaders);
       response.end();
     } catch (failure) {
-      endRefused(response, refusalOf(failure, this.#collaborators));
+      const refusal = refusalOf(failure, this.#collaborators);
+      observer.finished(path, refusal.status);
+      endRefused(response, refusal);
     } finally {
       this.#streams.delete(response);
     }
   }
 
-  async *#requests(schema: MethodSchema, request: IncomingMessage): AsyncGenerator<Uint8Array> {
-    for await (const text of bodyTexts(request, this.#limits, this.#collaborators.clock)) {
-      yield this.#mapping.encode(schema.input, text);
+  async *#requests(
+    { path, schema }: Pick<Route<StreamMethod>, "path" | "schema">,
+    request: IncomingMessage,
+  ): AsyncGenerator<Uint8Array> {
+    const { clock, observer } = this.#collaborators;
+    for await (const text of bodyTexts(request, this.#limits, clock)) {
+      const message = this.#mapping.encode(schema.input, text);
+      observer.received(path, message.length);
+      yield message;
     }
   }
 }

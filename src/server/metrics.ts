@@ -94,6 +94,7 @@ export class Metrics {
   readonly #checks: Counter<"name" | "status" | "type">;
   readonly #checkResult: Gauge<"name" | "type">;
   readonly #backendCommit: Histogram;
+  readonly #logSync: Histogram;
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
@@ -118,6 +119,12 @@ export class Metrics {
       buckets: doublings(0.001, 14),
       registers,
     });
+    this.#logSync = new Histogram({
+      name: "etcd_disk_wal_fsync_duration_seconds",
+      help: "Time to write and sync one batch of the log",
+      buckets: doublings(0.001, 14),
+      registers,
+    });
     this.#registerCalls();
     this.#registerDescriptors();
     this.#constant("etcd_server_version", "server_version", etcdVersion);
@@ -131,6 +138,10 @@ export class Metrics {
 
   backendCommitted(durationMs: number): void {
     this.#backendCommit.observe(durationMs / 1000);
+  }
+
+  logSynced(batchMs: number): void {
+    this.#logSync.observe(batchMs / 1000);
   }
 
   healthAnswered(path: string, check: string | null, passed: boolean): void {

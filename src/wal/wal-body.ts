@@ -18,6 +18,8 @@ const batchBytesMax = 8 * 1024 * 1024;
 export interface WalBodyDeps {
   readonly files: Files;
   readonly post: (reply: WalReply) => void;
+  /** Monotonic milliseconds; for what is told of a batch, never for what is done. */
+  readonly now: () => number;
   /** Makes a prepared segment without delaying batches; then calls one of the two. */
   readonly prepare: (
     preparation: Preparation,
@@ -27,6 +29,7 @@ export interface WalBodyDeps {
 
 export class WalBody {
   readonly #post: (reply: WalReply) => void;
+  readonly #now: () => number;
   readonly #prepare: WalBodyDeps["prepare"];
   readonly #writer: WalWriter | null;
   #queue: WalRequest[] = [];
@@ -38,6 +41,7 @@ export class WalBody {
   /** Opens the directory, and says how that went. */
   constructor(deps: WalBodyDeps, start: WalStart) {
     this.#post = deps.post;
+    this.#now = deps.now;
     this.#prepare = deps.prepare;
     this.#writer = this.#open(deps.files, start);
     this.#prepareMissing();
@@ -122,8 +126,9 @@ export class WalBody {
       count++;
     }
     this.#queue.splice(0, count);
+    const begun = this.#now();
     if (bytes > 0) writer.append(records);
-    this.#post({ type: "synced", number });
+    this.#post({ type: "synced", number, batchMs: this.#now() - begun });
   }
 
   #prepareMissing(): void {

@@ -66,6 +66,8 @@ export function startInThread(files: Files, start: WalStart): WalChannel {
       {
         files,
         post: (reply) => listener.reply(reply),
+        // Nobody measures a batch here.
+        now: () => 0,
         prepare: (preparation, answer) => prepareInTurns(files, preparation, answer),
       },
       start,

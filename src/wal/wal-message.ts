@@ -29,7 +29,8 @@ export type WalReply =
   | { readonly type: "opened"; readonly recovered: Recovered }
   // The directory cannot be opened: WalError's words.
   | { readonly type: "refused"; readonly kind: WalErrorKind; readonly message: string }
-  | { readonly type: "synced"; readonly number: number }
+  // `batchMs`: how long the write and sync took that made them durable.
+  | { readonly type: "synced"; readonly number: number; readonly batchMs: number }
   | { readonly type: "records"; readonly number: number; readonly records: Uint8Array }
   // A segment could not be prepared, for the disk is full; the log goes on in what is prepared.
   | { readonly type: "diskFull"; readonly message: string }

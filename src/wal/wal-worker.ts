@@ -39,6 +39,7 @@ const body = new WalBody(
   {
     files: nodeFiles,
     post,
+    now: () => performance.now(),
     prepare(preparation, given) {
       preparer ??= startPreparer();
       answer = given;

@@ -37,6 +37,8 @@ export interface WalOptions {
   readonly logger: Logger;
   /** Must end the process: the log cannot go on. Called once at most. */
   readonly fatal: (error: Error) => void;
+  /** Told how long each batch took to be written and synced. */
+  readonly synced?: (batchMs: number) => void;
   /** 64 MB unless given; whole pages of 4 kB. */
   readonly segmentBytes?: number;
   /** The body on this thread over these files, and no lock: for tests and the simulator. */
@@ -113,6 +115,7 @@ export class Wal implements Log {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #fatal: (error: Error) => void;
+  readonly #synced: (batchMs: number) => void;
   /** Of the log as given, not as synced. */
   #lastIndex: Index;
   /** Counts cuts of the log: a read that spans one ends before it. */
@@ -127,13 +130,14 @@ export class Wal implements Log {
   #closed: (() => void) | null = null;
   #isOver = false;
 
-  constructor(deps: WalDeps, options: Pick<WalOptions, "clock" | "logger" | "fatal">) {
+  constructor(deps: WalDeps, options: Pick<WalOptions, "clock" | "logger" | "fatal" | "synced">) {
     this.recovered = deps.recovered;
     this.#channel = deps.channel;
     this.#lock = deps.lock;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#fatal = options.fatal;
+    this.#synced = options.synced ?? (() => {});
     this.#lastIndex = deps.recovered.lastIndex;
     deps.channel.listen({
       reply: (reply) => this.#take(reply),
@@ -239,6 +243,7 @@ export class Wal implements Log {
     if (this.#isOver) return;
     switch (reply.type) {
       case "synced":
+        this.#synced(reply.batchMs);
         this.#resolveUpTo(reply.number);
         return;
       case "records":

@@ -8,7 +8,7 @@ import type { Method } from "../../src/api/method.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { GrpcServer } from "../../src/grpc/grpc-server.ts";
 import { defaultGrpcLimits } from "../../src/grpc/limits.ts";
-import { silentObserver } from "../../src/grpc/observer.ts";
+import { silentObserver } from "../../src/api/call-observer.ts";
 import { realClock } from "../../src/server/real-clock.ts";
 import { eventually, openLoopback } from "./loopback-server.ts";
 import { frameOf, RawClient } from "./raw-client.ts";

@@ -27,6 +27,23 @@ describe("Gateway, unary methods", () => {
     expect(reply.headers["access-control-allow-origin"]).toBe("*");
   });
 
+  test("tells the observer of each call as of the gRPC call that it stands for", async () => {
+    await post("/v3/kv/put", '{"key":"Zm9v","value":"YmFy"}');
+    await post("/v3/lease/revoke", "{}");
+    await post("/v3/kv/put", "{");
+    expect(fixture.calls).toEqual([
+      "started /etcdserverpb.KV/Put",
+      "received /etcdserverpb.KV/Put 10",
+      expect.stringMatching(/^sent \/etcdserverpb.KV\/Put \d+$/),
+      "finished /etcdserverpb.KV/Put 0",
+      "started /etcdserverpb.Lease/LeaseRevoke",
+      "received /etcdserverpb.Lease/LeaseRevoke 0",
+      "finished /etcdserverpb.Lease/LeaseRevoke 5",
+      "started /etcdserverpb.KV/Put",
+      "finished /etcdserverpb.KV/Put 3",
+    ]);
+  });
+
   test("takes an empty body, {} and any content type as an empty message", async () => {
     for (const [body, type] of [
       ["", "application/json"],

@@ -1,4 +1,5 @@
 // The HTTP side on fakes: methods without a node, a health source that a test sets.
+import type { CallObserver } from "../../src/api/call-observer.ts";
 import type { Clock } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { Gateway } from "../../src/http/gateway.ts";
@@ -22,6 +23,8 @@ export interface HttpFixture extends HttpApp {
   readonly health: Health;
   /** What ended the process, had it been one. */
   readonly fatalities: unknown[];
+  /** What the gateway told of its calls, in order. */
+  readonly calls: readonly string[];
   readonly observed: [HealthPath, string | null, boolean][];
 }
 
@@ -51,8 +54,15 @@ export async function openFixture(
     logger: silentLogger,
     fatal: (error: unknown) => void fatalities.push(error),
   };
+  const calls: string[] = [];
+  const observer: CallObserver = {
+    started: (path) => calls.push(`started ${path}`),
+    received: (path, messageBytes) => calls.push(`received ${path} ${messageBytes}`),
+    sent: (path, messageBytes) => calls.push(`sent ${path} ${messageBytes}`),
+    finished: (path, status) => calls.push(`finished ${path} ${status}`),
+  };
   const gateway = new Gateway(
-    { methods: methods.table(), clock, ...sinks },
+    { methods: methods.table(), clock, observer, ...sinks },
     { bytesMax: 4096, depthMax: 100, firstTextMs: 500 },
   );
   const http = await openHttpApp(
@@ -64,5 +74,5 @@ export async function openFixture(
     },
     { ...defaultHttpOptions, ...options },
   );
-  return { ...http, methods, gateway, health, fatalities, observed };
+  return { ...http, methods, gateway, health, fatalities, calls, observed };
 }

@@ -80,12 +80,13 @@ describe("Metrics", () => {
     );
   });
 
-  test("counts probes and times backend batches", async () => {
+  test("counts probes and times batches of the log and of the store", async () => {
     const metrics = new Metrics();
     metrics.healthAnswered("/health", null, true);
     metrics.healthAnswered("/health", null, false);
     metrics.healthAnswered("/readyz", "linearizable_read", false);
     metrics.backendCommitted(3);
+    metrics.logSynced(1);
     const check = 'name="linearizable_read"';
     expect(await lines(metrics)).toEqual(
       expect.arrayContaining([
@@ -93,6 +94,8 @@ describe("Metrics", () => {
         "etcd_server_health_failures 1",
         `etcd_server_healthchecks_total{${check},status="error",type="readyz"} 1`,
         `etcd_server_healthcheck{${check},type="readyz"} 0`,
+        'etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 1',
+        "etcd_disk_wal_fsync_duration_seconds_count 1",
         'etcd_disk_backend_commit_duration_seconds_bucket{le="0.002"} 0',
         'etcd_disk_backend_commit_duration_seconds_bucket{le="0.004"} 1',
       ]),

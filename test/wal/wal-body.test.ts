@@ -12,7 +12,9 @@ const start = { directory: "/member", create, store, segmentBytes: 64 * 4096 };
 function newBody(files = new SimFiles()): { body: WalBody; replies: WalReply[] } {
   const replies: WalReply[] = [];
   const post = (reply: WalReply) => void replies.push(reply);
-  return { body: new WalBody({ files, post, prepare() {} }, start), replies };
+  let ms = 0;
+  const now = () => (ms += 2);
+  return { body: new WalBody({ files, post, now, prepare() {} }, start), replies };
 }
 
 function append(number: number, size = 10): WalRequest {
@@ -32,6 +34,7 @@ describe("WalBody", () => {
     for (let number = 1; number <= 100; number++) body.push(append(number));
     expect(body.turn()).toBe(false);
     expect(told(replies)).toBe("opened synced 100");
+    expect(replies.at(-1)).toMatchObject({ batchMs: 2 });
   });
 
   test("answers requests in their order: a read sees the appends before it and no others", () => {
