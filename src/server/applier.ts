@@ -2,8 +2,9 @@
 //
 // Bounded twice: a slice stops when its time is over, so that heartbeats keep flowing (J8), and
 // nothing is applied while the overlay is full (house decision 12). One flush is in flight at a
-// time; what gathers meanwhile is the next batch. Outcomes are released before their rows are
-// flushed: the synced log is the truth, and after a crash the missing rows are applied again.
+// time, and starts when enough has gathered or some time has passed: a batch costs LevelDB's thread
+// as much as forty rows, and this one a turn. Outcomes are released before their rows are flushed:
+// the synced log is the truth, and after a crash the missing rows are applied again.
 import type { Clock } from "../base/clock.ts";
 import type { Index } from "../base/ids.ts";
 import type { Entry } from "../raft/entry.ts";
@@ -26,6 +27,8 @@ export class Applier {
   #queue: Entry[] = [];
   #next = 0;
   #flushing: Promise<void> | null = null;
+  /** When the newest batch was started. */
+  #flushedAt = -Infinity;
 
   constructor(deps: { machine: Machine; store: CheckedStore; clock: Clock }, options: NodeOptions) {
     this.#machine = deps.machine;
@@ -68,9 +71,14 @@ export class Applier {
     return steps;
   }
 
-  /** Starts the next batch unless one is in flight; null: nothing was started. */
+  /** Starts the next batch if it is due and none is in flight; null: nothing was started. */
   flush(): Promise<void> | null {
-    if (this.#flushing !== null || this.#store.overlayBytes() === 0) return null;
+    if (this.#flushing !== null) return null;
+    const bytes = this.#store.overlayBytes();
+    const now = this.#clock.now();
+    const { flushBytes, flushMs } = this.#options;
+    if (bytes === 0 || (bytes < flushBytes && now - this.#flushedAt < flushMs)) return null;
+    this.#flushedAt = now;
     this.#flushing = this.#writeBatch();
     return this.#flushing;
   }

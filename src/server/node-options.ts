@@ -39,6 +39,10 @@ export interface NodeOptions extends NodeSettings {
   readonly inboxMessagesMax: number;
   /** Time for applying in one turn, so that heartbeats keep flowing (J8). */
   readonly applyBudgetMs: number;
+  /** Rows are given to LevelDB when so many bytes of them have gathered, or the newest batch is so
+   * old; looked at in every turn, and so at every tick. */
+  readonly flushBytes: number;
+  readonly flushMs: number;
   /** Unflushed rows beyond which nothing is applied until LevelDB has caught up. */
   readonly overlayBytesMax: number;
   /** Rows looked at in one slice of physical compaction. */
@@ -83,6 +87,8 @@ export function nodeOptions(settings: NodeSettings): NodeOptions {
     readRetryMs: 500,
     inboxMessagesMax: 16_384,
     applyBudgetMs: 10,
+    flushBytes: 256 << 10,
+    flushMs: 20,
     overlayBytesMax: 32 << 20,
     compactRowsPerSlice: 500,
     diskHangMs: 60_000,

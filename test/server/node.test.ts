@@ -214,7 +214,7 @@ describe("node", () => {
     expect(cluster.leader()).toBeNull();
     await other.start();
     await cluster.elected();
-    expect(await leader.peek("k")).toBe("1");
+    expect(await cluster.result(leader.get("k"))).toBe("1");
     expect(wiped.node().status().last).toBe(0);
   });
 
