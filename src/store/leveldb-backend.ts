@@ -139,7 +139,14 @@ class LeveldbBackend implements Backend {
     operations: readonly BackendOperation[],
     options: { sync: boolean } = { sync: false },
   ): Promise<void> {
-    await this.#level.batch([...operations], options);
+    // One call a row with encodings named: `batch` of an array clones each row twice and looks up
+    // its encodings, at three times the cost.
+    const batch = this.#level.batch();
+    for (const operation of operations) {
+      if (operation.type === "put") batch.put(operation.key, operation.value, bytesEncoding);
+      else batch.del(operation.key, bytesEncoding);
+    }
+    await batch.write(options);
   }
 
   snapshot(): BackendSnapshot {
