@@ -32,7 +32,7 @@ interface Proposal {
   /** With its reference: the bytes that go into the log. */
   readonly command: Uint8Array;
   readonly deadline: number;
-  readonly signal: AbortSignal;
+  readonly limits: CallLimits;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: RequestError) => void;
   /** 0: queued. Otherwise the term in which consensus took it. */
@@ -76,7 +76,7 @@ export class Proposals {
         sequence,
         command: referenced,
         deadline: Math.min(limits.deadline, this.#clock.now() + this.#options.requestTimeoutMs),
-        signal: limits.signal,
+        limits,
         resolve,
         reject,
         sentTerm: 0,
@@ -174,7 +174,7 @@ export class Proposals {
   sweep(view: LeaderView): void {
     const now = this.#clock.now();
     for (const proposal of this.#pending.values()) {
-      if (proposal.signal.aborted) this.#fail(proposal, "canceled");
+      if (proposal.limits.signal.aborted) this.#fail(proposal, "canceled");
       else if (proposal.deadline <= now) this.#fail(proposal, lateCode(proposal, view));
     }
     this.#queue = this.#queue.filter(({ sequence }) => this.#pending.has(sequence));

@@ -19,7 +19,7 @@ import type { NodeOptions } from "./node-options.ts";
 
 interface Barrier {
   readonly deadline: number;
-  readonly signal: AbortSignal;
+  readonly limits: CallLimits;
   readonly resolve: () => void;
   readonly reject: (error: RequestError) => void;
 }
@@ -62,7 +62,7 @@ export class Reads {
     return new Promise((resolve, reject) => {
       this.#gathered.push({
         deadline: Math.min(limits.deadline, this.#clock.now() + this.#options.requestTimeoutMs),
-        signal: limits.signal,
+        limits,
         resolve,
         reject,
       });
@@ -144,10 +144,11 @@ export class Reads {
 
   /** The barriers that go on. */
   #endLate(barriers: Barrier[], now: number, code: ErrorCode): Barrier[] {
-    return barriers.filter(({ deadline, signal, reject }) => {
-      if (!signal.aborted && deadline > now) return true;
+    return barriers.filter(({ deadline, limits, reject }) => {
+      const isCanceled = limits.signal.aborted;
+      if (!isCanceled && deadline > now) return true;
       this.#pendingCount -= 1;
-      reject(RequestError.of(signal.aborted ? "canceled" : code));
+      reject(RequestError.of(isCanceled ? "canceled" : code));
       return false;
     });
   }
