@@ -93,7 +93,8 @@ export class LeaseKeeper implements LeaseForwarding {
   #follow(leader: MemberId | null): void {
     const { self, transport, clock } = this.#deps;
     this.#leader = leader;
-    // What an earlier leader was asked ends by itself, and is asked anew of this one.
+    // What the earlier leader was asked already ends by itself.
+    this.#renewals?.stop();
     this.#renewals =
       leader === null || leader === self
         ? null

@@ -4,6 +4,8 @@
 // confirmation on the leader for each of them.
 //
 //   renew --> gathered --a turn later, a call is free--> under way --> its own TTL, or the call's error
+//                |
+//                +-- the leader is another: refused, to be asked anew
 //
 // Each renewal keeps its own answer; an error of the call is every caller's, who may ask again.
 // How many gather is bounded by the lease keeper, which counts its callers.
@@ -43,6 +45,12 @@ export class LeaseRenewals {
       this.#gathered.push({ id, resolve, reject });
       this.#sendSoon();
     });
+  }
+
+  /** The leader is another: what was not sent to this one may be asked of that one. */
+  stop(): void {
+    for (const { reject } of this.#gathered) reject(RequestError.of("leaderChanged"));
+    this.#gathered = [];
   }
 
   #sendSoon(): void {

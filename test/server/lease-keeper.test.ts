@@ -186,6 +186,20 @@ describe("lease keeper", () => {
     expect(await keepAlive(asked)).toBe(30);
   });
 
+  test("keepAlive that waits behind calls to a silent leader goes to the next one at once", async () => {
+    cluster = await SimCluster.start({ size: 3, seed: 3, options: { leaseRenewalCallsMax: 1 } });
+    const old = await cluster.elected();
+    await grant(old, 30);
+    const asked = other(old).node().leases;
+    cluster.network.isolate(old.id);
+    const sent = asked.keepAlive(lease, noLimits);
+    await cluster.run(1);
+    const askedAt = cluster.clock.now();
+    expect(await cluster.result(asked.keepAlive(lease, noLimits))).toBe(30);
+    expect(cluster.clock.now() - askedAt).toBeLessThan(3500);
+    expect(await cluster.result(sent)).toBe(30);
+  });
+
   test("a lease whose expiry is under way is not renewed: keepAlive waits, and answers 0", async () => {
     const leader = await start();
     await grant(leader, 2);

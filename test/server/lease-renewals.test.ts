@@ -64,6 +64,18 @@ describe("lease renewals", () => {
     expect(await Promise.all(later)).toEqual([50, 60]);
   });
 
+  test("stop gives back what was not sent, to be asked of another leader", async () => {
+    const sent = renew(1, 2, 3, 4);
+    clock.settle();
+    const gathered = renew(5)[0] as Promise<number>;
+    renewals.stop();
+    await expect(gathered).rejects.toThrow("etcdserver: leader changed");
+    for (const { leases, answer } of calls) answer(leases.map(() => 7));
+    expect(await Promise.all(sent)).toEqual([7, 7, 7, 7]);
+    clock.settle();
+    expect(calls).toHaveLength(2);
+  });
+
   test("an error of the call is every caller's, and frees the call", async () => {
     const ends = Promise.allSettled(renew(1, 2, 3, 4));
     clock.settle();
