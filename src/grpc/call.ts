@@ -165,7 +165,7 @@ export class Call {
       stream.end();
     } else {
       stream.respond({ ...responseHeaders, ...trailersOf(refusal) }, trailersOnly);
-      this.#stopClient();
+      this.#stopClientSoon();
     }
   }
 
@@ -204,8 +204,7 @@ export class Call {
     stream.on("wantTrailers", () => {
       if (!this.#isWritable()) return;
       stream.sendTrailers(this.#trailers);
-      // Node sends them in the next turn; a reset before that would drop them.
-      setImmediate(() => this.#stopClient());
+      this.#stopClientSoon();
     });
     this.ledger.responded();
   }
@@ -226,6 +225,12 @@ export class Call {
     // collection; what hangs on the call goes now, so that each scavenge need not copy it.
     this.#body = null;
     this.#context = null;
+  }
+
+  /** A reset drops what has not left yet: trailers, which Node sends in the next turn, and, on
+   * Node 26, also a header block given while frames of this connection are being read. */
+  #stopClientSoon(): void {
+    if (!this.stream.readableEnded) setImmediate(() => this.#stopClient());
   }
 
   /** A client that is still sending is told, without blame, that nobody listens. */

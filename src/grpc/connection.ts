@@ -126,10 +126,12 @@ export class Connection {
     );
     stream.resume();
     stream.on("end", () => {});
-    if (!stream.readableEnded) {
+    // In the next turn: until then a reset would drop the header block (Node 26).
+    setImmediate(() => {
+      if (stream.readableEnded || stream.destroyed || stream.closed) return;
       isOurs = true;
       stream.close(constants.NGHTTP2_NO_ERROR);
-    }
+    });
   }
 
   #settings(): void {
