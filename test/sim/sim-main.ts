@@ -1,6 +1,7 @@
 // `npm run sim`: runs seeds, one after the other, and says what came of them.
 //
 //   --seeds N [--from S] [--members M] [--jobs J]   N runs; the last line is one JSON object
+//     --first                                       ends with the first violation (of one job)
 //   --seed=S [--members M]                          one run, told as a timeline
 //
 // Exit code 1 when anything was violated. With several jobs each takes its share of the seeds in a
@@ -31,6 +32,7 @@ async function main(): Promise<void> {
       members: { type: "string" },
       jobs: { type: "string", default: "1" },
       seed: { type: "string" },
+      first: { type: "boolean", default: false },
       /** Of a job: every `every`-th seed. */
       every: { type: "string", default: "1" },
     },
@@ -44,7 +46,7 @@ async function main(): Promise<void> {
   const sum =
     jobs > 1
       ? await runJobs({ from, seeds, size, jobs })
-      : await runSeeds({ from, seeds, size, every: countOf(values.every) });
+      : await runSeeds({ from, seeds, size, every: countOf(values.every), first: values.first });
   sum.seconds = Math.round((performance.now() - started) / 10) / 100;
   sum.simulatedHours = Math.round(sum.simulatedHours * 10_000) / 10_000;
   process.send?.(sum);
@@ -76,12 +78,15 @@ interface Range {
   readonly size: number | null;
 }
 
-async function runSeeds({ from, seeds, size, every }: Range & { every: number }): Promise<Sum> {
+async function runSeeds(range: Range & { every: number; first: boolean }): Promise<Sum> {
+  const { from, seeds, size, every, first } = range;
   const sum = emptySum();
   for (let seed = from; seed < from + seeds; seed += every) {
     const report = await simulate({ seed, size });
     add(sum, report);
-    if (report.violation !== null) tell(report, size);
+    if (report.violation === null) continue;
+    tell(report, size);
+    if (first) break;
   }
   return sum;
 }
