@@ -30,8 +30,7 @@ import { defaultGrpcLimits } from "./grpc/limits.ts";
 import { Gateway } from "./http/gateway.ts";
 import type { HttpApp, HttpCollaborators } from "./http/http-server.ts";
 import { defaultHttpOptions, openHttpApp } from "./http/http-server.ts";
-import type { ListenerLimits } from "./http/listener.ts";
-import { Listener } from "./http/listener.ts";
+import { Listener, defaultListenerLimits } from "./http/listener.ts";
 import { GrpcTransport } from "./peer/grpc-transport.ts";
 import { Raft } from "./raft/raft.ts";
 import { initialCluster } from "./server/bootstrap.ts";
@@ -65,14 +64,6 @@ import { openWal } from "./wal/wal.ts";
 /** Of a stop: how long calls under way may take, and the whole of it. */
 const callGraceMs = 1_000;
 const stopMsMax = 10_000;
-
-const listenerLimits: ListenerLimits = {
-  connectionsMax: 20_000,
-  // Everybody behind one balancer has one address.
-  connectionsPerAddressMax: 10_000,
-  undecidedMax: 1_000,
-  firstBytesMs: 5_000,
-};
 
 /** What runs below the edges. */
 interface Member {
@@ -246,7 +237,7 @@ async function openEdge(
     for (const { url, host, port } of addresses) {
       const { logger } = collaborators;
       const http = served.http?.server ?? null;
-      const listener = new Listener({ ...served, http, clock, logger }, listenerLimits);
+      const listener = new Listener({ ...served, http, clock, logger }, defaultListenerLimits);
       try {
         await listener.listen(host, port);
       } catch (error) {
@@ -277,10 +268,14 @@ function metricsSource(
   return {
     status: () => node.status(),
     leaderChanges: () => serving.leaderChanges(),
+    counts: () => node.counts(),
+    watches: () => node.watchHub.counts(),
     compactRevision: () => node.machine.mvcc.compactRevision(),
     keyCount: () => node.machine.mvcc.summary().keyCount,
     leaseCount: () => node.machine.leases.list().length,
     storeBytes: () => store.diskBytes(),
+    quotaBytes: dbQuotaBytesDefault,
+    traffic: () => transport.traffic(),
     clientConnections: () =>
       listeners.reduce((count, listener) => count + listener.connectionCount(), 0),
     peers: () => peers,

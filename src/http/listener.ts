@@ -25,6 +25,14 @@ export interface ListenerLimits {
   readonly firstBytesMs: number;
 }
 
+export const defaultListenerLimits: ListenerLimits = {
+  connectionsMax: 20_000,
+  // Everybody behind one balancer has one address.
+  connectionsPerAddressMax: 10_000,
+  undecidedMax: 1_000,
+  firstBytesMs: 5_000,
+};
+
 /** Takes HTTP/2 sessions; the gRPC server does. */
 export interface SessionAcceptor {
   sessionOptions(): ServerOptions;

@@ -137,6 +137,15 @@ export class GrpcTransport implements Transport {
     return { dropped, damaged: this.#server.damagedCount() };
   }
 
+  /** Bytes of the frames to and from each peer since the start. */
+  traffic(): { peer: MemberId; sentBytes: number; receivedBytes: number }[] {
+    return [...this.#peers].map(([peer, { bulk, urgent }]) => ({
+      peer,
+      sentBytes: bulk.sentBytes() + urgent.sentBytes(),
+      receivedBytes: this.#server.receivedBytes(peer),
+    }));
+  }
+
   close(): Promise<void> {
     for (const { bulk, urgent } of this.#peers.values()) {
       bulk.close();

@@ -63,6 +63,8 @@ export class PeerServer {
   /** By member and channel. */
   readonly #accepted = new Map<string, Accepted>();
   #damagedCount = 0;
+  /** Of frames, by member. */
+  readonly #receivedBytes = new Map<MemberId, number>();
 
   constructor(deps: PeerServerDeps) {
     this.#deps = deps;
@@ -105,6 +107,10 @@ export class PeerServer {
   start(receiver: TransportReceiver, leases: LeaseForwarding): void {
     this.#receiver = receiver;
     this.#leases = leases;
+  }
+
+  receivedBytes(from: MemberId): number {
+    return this.#receivedBytes.get(from) ?? 0;
   }
 
   /** Frames that did not match their checksum, or did not decode. */
@@ -160,6 +166,8 @@ export class PeerServer {
   }
 
   #take(accepted: Accepted, frame: Buffer, receiver: TransportReceiver): void {
+    const { from } = accepted;
+    this.#receivedBytes.set(from, this.receivedBytes(from) + frame.length);
     try {
       for (const message of decodeFrame(frame)) {
         if (message.from !== accepted.from || message.to !== this.#deps.self.member) {

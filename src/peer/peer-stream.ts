@@ -50,6 +50,7 @@ export class PeerStream {
   #queueBytes = 0;
   #isWriting = false;
   #droppedCount = 0;
+  #sentBytes = 0;
 
   constructor(
     deps: PeerStreamDeps,
@@ -88,6 +89,11 @@ export class PeerStream {
     return this.#droppedCount;
   }
 
+  /** Of frames. */
+  sentBytes(): number {
+    return this.#sentBytes;
+  }
+
   send(message: Message): void {
     if (
       this.#state !== "live" ||
@@ -107,7 +113,9 @@ export class PeerStream {
     const call = this.#call;
     if (call === null) return;
     this.#isWriting = true;
-    call.write(encodeFrame(this.#takeFrame()), () => {
+    const frame = encodeFrame(this.#takeFrame());
+    this.#sentBytes += frame.length;
+    call.write(frame, () => {
       if (call !== this.#call) return;
       this.#isWriting = false;
       this.flush();

@@ -15,6 +15,7 @@ import { MaintenanceDefinition } from "../proto/etcdserverpb/maintenance_service
 import { WatchDefinition } from "../proto/etcdserverpb/watch_service.ts";
 import { HealthDefinition } from "../proto/grpc/health/v1/health_service.ts";
 import { CallCounts } from "./call-counts.ts";
+import type { NodeCounts } from "./node.ts";
 
 /** What the gauges ask the running node for. */
 export interface MetricsSource {
@@ -26,11 +27,20 @@ export interface MetricsSource {
     readonly revision: number;
     readonly isLearner: boolean;
   };
+  counts(): NodeCounts;
+  watches(): { readonly watchers: number; readonly streams: number; readonly behind: number };
   leaderChanges(): number;
   compactRevision(): number;
   keyCount(): number;
   leaseCount(): number;
   storeBytes(): Promise<number>;
+  readonly quotaBytes: number;
+  /** Bytes of frames by peer. */
+  traffic(): readonly {
+    readonly peer: MemberId;
+    readonly sentBytes: number;
+    readonly receivedBytes: number;
+  }[];
   clientConnections(): number;
   /** The other members, and those with a live connection now. */
   peers(): readonly MemberId[];
@@ -78,6 +88,10 @@ function codeName(status: GrpcStatus): string {
 
 function hexId(id: MemberId): string {
   return BigInt(id).toString(16);
+}
+
+function liveBalance({ leasesGranted, leasesRevoked }: NodeCounts): number {
+  return leasesGranted - leasesRevoked;
 }
 
 /** Upper bounds: `first` and its doublings. */
@@ -159,7 +173,10 @@ export class Metrics {
     this.#constant("etcd_server_id", "server_id", hexId(source.status().memberId));
     this.#registerNode(source);
     this.#registerStore(source);
+    this.#registerOperations(source);
+    this.#registerWatches(source);
     this.#registerPeers(source);
+    this.#registerTraffic(source);
   }
 
   #counter(name: string, help: string): Counter {
@@ -220,6 +237,16 @@ export class Metrics {
       "Applied index",
       () => source.status().applied,
     );
+    this.#gauge(
+      "etcd_server_proposals_pending",
+      "Proposals of this member's callers without an outcome",
+      () => source.counts().proposalsPending,
+    );
+    this.#total(
+      "etcd_server_proposals_failed_total",
+      "Proposals that ended without a known outcome",
+      () => source.counts().proposalsFailed,
+    );
     this.#total(
       "etcd_server_leader_changes_seen_total",
       "Changes of the leader that this member has seen",
@@ -235,6 +262,16 @@ export class Metrics {
       source.storeBytes(),
     );
     this.#gauge(
+      "etcd_mvcc_db_total_size_in_use_in_bytes",
+      "As the size: LevelDB keeps no free pages to give back",
+      () => source.storeBytes(),
+    );
+    this.#gauge(
+      "etcd_server_quota_backend_bytes",
+      "The quota that Status names; not enforced yet",
+      () => source.quotaBytes,
+    );
+    this.#gauge(
       "etcd_debugging_mvcc_current_revision",
       "Current revision",
       () => source.status().revision,
@@ -244,6 +281,38 @@ export class Metrics {
     );
     this.#gauge("etcd_debugging_mvcc_keys_total", "Live keys", () => source.keyCount());
     this.#gauge("keelson_leases", "Live leases", () => source.leaseCount());
+  }
+
+  #registerOperations(source: MetricsSource): void {
+    for (const [name, field, help] of [
+      ["etcd_mvcc_put_total", "puts", "Puts applied"],
+      ["etcd_mvcc_delete_total", "deletedKeys", "Keys deleted"],
+      ["etcd_mvcc_range_total", "ranges", "Ranges read"],
+      ["etcd_mvcc_txn_total", "txns", "Transactions of several operations applied"],
+      ["etcd_debugging_lease_granted_total", "leasesGranted", "Leases granted"],
+      ["etcd_debugging_lease_revoked_total", "leasesRevoked", "Leases revoked by clients"],
+    ] as const) {
+      this.#total(name, help, () => source.counts()[field]);
+    }
+    // A lease goes in three ways only: what was neither revoked nor is alive has expired.
+    const atStart = source.leaseCount() - liveBalance(source.counts());
+    this.#total("etcd_debugging_server_lease_expired_total", "Leases expired", () =>
+      Math.max(0, atStart + liveBalance(source.counts()) - source.leaseCount()),
+    );
+  }
+
+  #registerWatches(source: MetricsSource): void {
+    this.#gauge("etcd_debugging_mvcc_watcher_total", "Watchers", () => source.watches().watchers);
+    this.#gauge(
+      "etcd_debugging_mvcc_watch_stream_total",
+      "Watch streams",
+      () => source.watches().streams,
+    );
+    this.#gauge(
+      "etcd_debugging_mvcc_slow_watcher_total",
+      "Watchers that catch up",
+      () => source.watches().behind,
+    );
   }
 
   #registerPeers(source: MetricsSource): void {
@@ -275,6 +344,26 @@ export class Metrics {
         },
       }),
     );
+  }
+
+  #registerTraffic(source: MetricsSource): void {
+    for (const [name, label, field, help] of [
+      ["etcd_network_peer_sent_bytes_total", "To", "sentBytes", "Bytes sent to peers"],
+      ["etcd_network_peer_received_bytes_total", "From", "receivedBytes", "Bytes from peers"],
+    ] as const) {
+      this.#registry.registerMetric(
+        new Counter({
+          name,
+          help,
+          labelNames: [label],
+          registers: [],
+          collect() {
+            this.reset();
+            for (const one of source.traffic()) this.inc({ [label]: hexId(one.peer) }, one[field]);
+          },
+        }),
+      );
+    }
   }
 
   #registerCalls(): void {

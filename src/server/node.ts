@@ -38,6 +38,8 @@ import { LeaseKeeper } from "./lease-keeper.ts";
 import { LogPump } from "./log-pump.ts";
 import { Membership } from "./members.ts";
 import type { NodeOptions } from "./node-options.ts";
+import { OperationCounts } from "./operation-counts.ts";
+import type { OperationCounted } from "./operation-counts.ts";
 import { Proposals } from "./proposals.ts";
 import { readRange } from "./range.ts";
 import { Reads } from "./reads.ts";
@@ -72,6 +74,11 @@ export interface NodeDeps {
   readonly fatal: (error: unknown) => void;
 }
 
+export interface NodeCounts extends OperationCounted {
+  readonly proposalsPending: number;
+  readonly proposalsFailed: number;
+}
+
 const neverAborted = new AbortController().signal;
 
 type NodeState = "new" | "running" | "stopping" | "stopped";
@@ -91,6 +98,7 @@ export class Node implements TransportReceiver {
   readonly #logPump: LogPump;
   readonly #diskWatch: DiskWatch;
   readonly #ticks: TickCounter;
+  readonly #operations = new OperationCounts();
   #state: NodeState = "new";
   /** Messages not yet stepped. At most inboxMessagesMax. */
   #inbox: Message[] = [];
@@ -198,6 +206,7 @@ export class Node implements TransportReceiver {
   /** From the newest state applied here. */
   async range(request: RangeRequest): Promise<RangeResponse> {
     const { store, clock } = this.#deps;
+    this.#operations.ranged();
     const answer = await readRange({ mvcc: this.machine.mvcc, store, clock }, request);
     if (typeof answer === "string") throw RequestError.of(answer);
     return answer;
@@ -221,6 +230,15 @@ export class Node implements TransportReceiver {
       applied: this.#applier.applied(),
       revision: this.machine.mvcc.revision(),
       isLearner: this.#membership.own().isLearner,
+    };
+  }
+
+  /** Since the start. */
+  counts(): NodeCounts {
+    return {
+      ...this.#operations.counts(),
+      proposalsPending: this.#proposals.pendingCount(),
+      proposalsFailed: this.#proposals.failedCount(),
     };
   }
 
@@ -336,6 +354,7 @@ export class Node implements TransportReceiver {
       const { outcome, proposal, events } = applied;
       this.#proposals.applied(entry.term);
       this.leases.applied(outcome, entry.term);
+      this.#operations.applied(outcome);
       if (outcome.type === "compaction") this.#compaction.begin();
       if (events !== null) this.watchHub.publish(events);
       if (proposal !== null) this.#proposals.resolve(proposal, outcome);

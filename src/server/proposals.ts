@@ -50,6 +50,7 @@ export class Proposals {
   /** Queued, oldest first; may name proposals that are no longer pending. */
   #queue: Proposal[] = [];
   #pendingBytes = 0;
+  #failedCount = 0;
   #sequence = 0;
   #lastBatch = 0;
   /** Term of the newest entry applied: nothing sent before it is still unknown. */
@@ -99,6 +100,11 @@ export class Proposals {
 
   hasQueued(): boolean {
     return this.#queue.length > 0;
+  }
+
+  /** Ended without an outcome; refused ones are not among them. */
+  failedCount(): number {
+    return this.#failedCount;
   }
 
   pendingCount(): number {
@@ -190,6 +196,7 @@ export class Proposals {
 
   #fail(proposal: Proposal, code: ErrorCode): void {
     this.#forget(proposal);
+    this.#failedCount++;
     proposal.reject(RequestError.of(code));
   }
 

@@ -119,6 +119,12 @@ export class WatchHub {
     );
   }
 
+  /** Now; `behind` are the watchers that catch up. */
+  counts(): { watchers: number; streams: number; behind: number } {
+    const behind = this.#catchUp.watcherCount();
+    return { watchers: this.#index.size() + behind, streams: this.#streams.size, behind };
+  }
+
   openStream(sink: WatchSink): WatchStream {
     const stream = new WatchStream(sink, { fragmentBytes: this.#options.fragmentBytes });
     if (this.#isStopped) stream.close();

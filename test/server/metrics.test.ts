@@ -16,6 +16,19 @@ const source: MetricsSource = {
     revision: 3,
     isLearner: false,
   }),
+  counts: () => ({
+    puts: 9,
+    deletedKeys: 1,
+    ranges: 8,
+    txns: 2,
+    leasesGranted: 3,
+    leasesRevoked: 1,
+    proposalsPending: 4,
+    proposalsFailed: 5,
+  }),
+  watches: () => ({ watchers: 6, streams: 2, behind: 1 }),
+  traffic: () => [{ peer, sentBytes: 70, receivedBytes: 80 }],
+  quotaBytes: 2048,
   leaderChanges: () => 2,
   compactRevision: () => -1,
   keyCount: () => 4,
@@ -70,7 +83,22 @@ describe("Metrics", () => {
         "etcd_server_leader_changes_seen_total 2",
         "etcd_server_proposals_committed_total 7",
         "etcd_server_proposals_applied_total 6",
+        "etcd_server_proposals_pending 4",
+        "etcd_server_proposals_failed_total 5",
         "etcd_mvcc_db_total_size_in_bytes 4096",
+        "etcd_mvcc_db_total_size_in_use_in_bytes 4096",
+        "etcd_server_quota_backend_bytes 2048",
+        "etcd_mvcc_put_total 9",
+        "etcd_mvcc_delete_total 1",
+        "etcd_mvcc_range_total 8",
+        "etcd_mvcc_txn_total 2",
+        "etcd_debugging_lease_granted_total 3",
+        "etcd_debugging_lease_revoked_total 1",
+        "etcd_debugging_mvcc_watcher_total 6",
+        "etcd_debugging_mvcc_watch_stream_total 2",
+        "etcd_debugging_mvcc_slow_watcher_total 1",
+        'etcd_network_peer_sent_bytes_total{To="ff"} 70',
+        'etcd_network_peer_received_bytes_total{From="ff"} 80',
         "etcd_debugging_mvcc_keys_total 4",
         'etcd_server_id{server_id="8e9e05c52164694d"} 1',
         'etcd_server_version{server_version="3.7.1"} 1',
@@ -78,6 +106,17 @@ describe("Metrics", () => {
         'etcd_network_active_peers{Local="8e9e05c52164694d",Remote="ff"} 0',
       ]),
     );
+  });
+
+  test("takes for expired what was neither revoked nor is alive", async () => {
+    const metrics = new Metrics();
+    let counts = { ...source.counts(), leasesGranted: 0, leasesRevoked: 0 };
+    let live = 2;
+    metrics.observe({ ...source, counts: () => counts, leaseCount: () => live });
+    expect(await lines(metrics)).toContain("etcd_debugging_server_lease_expired_total 0");
+    counts = { ...counts, leasesGranted: 5, leasesRevoked: 1 };
+    live = 3;
+    expect(await lines(metrics)).toContain("etcd_debugging_server_lease_expired_total 3");
   });
 
   test("counts probes and times batches of the log and of the store", async () => {
