@@ -8,11 +8,22 @@
 // question is a comparison of terms.
 import { equalBytes } from "../../src/base/bytes.ts";
 import type { Index, MemberId, Term } from "../../src/base/ids.ts";
-import type { Entry } from "../../src/raft/entry.ts";
+import type { Entry, HardState } from "../../src/raft/entry.ts";
 import type { Message } from "../../src/raft/message.ts";
-import type { LogAppend } from "../../src/raft/ready.ts";
-import type { SimMember } from "./cluster.ts";
+import type { FollowerProgress } from "../../src/raft/raft.ts";
+import type { LogAppend, RaftStatus } from "../../src/raft/ready.ts";
 import { must } from "./violation.ts";
+
+/** What is looked at of a member: its consensus, and what its disk holds now. */
+export interface ObservedMember {
+  readonly id: MemberId;
+  disk(): { readonly hardState: HardState; readonly entries: readonly Entry[] };
+  raft(): {
+    status(): RaftStatus;
+    progress(): readonly FollowerProgress[];
+    checkInvariants(): void;
+  };
+}
 
 /** An entry as it was first seen. */
 interface Known {
@@ -30,7 +41,7 @@ interface View {
 }
 
 export class RaftInvariants {
-  readonly #members: ReadonlyMap<MemberId, SimMember>;
+  readonly #members: ReadonlyMap<MemberId, ObservedMember>;
   readonly #views = new Map<MemberId, View>();
   readonly #leaders = new Map<Term, MemberId>();
   /** By term: who voted for whom. */
@@ -47,7 +58,7 @@ export class RaftInvariants {
   readonly #readFloors = new Map<string, Index>();
   electionCount = 0;
 
-  constructor(members: readonly SimMember[]) {
+  constructor(members: readonly ObservedMember[]) {
     this.#members = new Map(members.map((member) => [member.id, member]));
   }
 
@@ -60,13 +71,13 @@ export class RaftInvariants {
     return this.#committed.length;
   }
 
-  started(member: SimMember): void {
+  started(member: ObservedMember): void {
     const terms = member.disk().entries.map(({ term }) => term);
     this.#views.set(member.id, { terms, commit: 0, leadsTerm: 0, matches: new Map() });
   }
 
   /** I3, I6, I12, I13. */
-  appending(member: SimMember, { entries }: LogAppend): void {
+  appending(member: ObservedMember, { entries }: LogAppend): void {
     const first = entries[0];
     if (first === undefined) return;
     const { terms } = this.#view(member);
@@ -85,7 +96,7 @@ export class RaftInvariants {
     }
   }
 
-  #match(member: SimMember, { index, term, data }: Entry, previousTerm: Term): void {
+  #match(member: ObservedMember, { index, term, data }: Entry, previousTerm: Term): void {
     const known = (this.#known[index - 1] ??= new Map()).get(term);
     if (known === undefined) {
       this.#known[index - 1]?.set(term, { previousTerm, data });
@@ -96,7 +107,7 @@ export class RaftInvariants {
   }
 
   /** I1, I2, I9, I23 and I24: what the sender's disk holds now must justify what it says. */
-  sent(member: SimMember, message: Message): void {
+  sent(member: ObservedMember, message: Message): void {
     const { hardState, entries } = member.disk();
     const { term, from, to } = message;
     const line = () => `${message.type} from ${from} to ${to} in term ${term}`;
@@ -150,11 +161,12 @@ export class RaftInvariants {
       case "preVote":
       case "preVoteResponse":
       case "propose":
+      case "proposeRejection":
     }
   }
 
   /** An entry was given to the machine of a member. */
-  applied(member: SimMember, entry: Entry): void {
+  applied(member: ObservedMember, entry: Entry): void {
     const { index, term } = entry;
     this.#checkCommit(member, member.raft().status().commit);
     must(
@@ -170,7 +182,7 @@ export class RaftInvariants {
     this.#acknowledged = Math.max(this.#acknowledged, index);
   }
 
-  turned(member: SimMember): void {
+  turned(member: ObservedMember): void {
     const raft = member.raft();
     raft.checkInvariants();
     const { role, term, commit, durable } = raft.status();
@@ -184,7 +196,7 @@ export class RaftInvariants {
   }
 
   /** I4 and I22. */
-  #promoted(member: SimMember, view: View, term: Term): void {
+  #promoted(member: ObservedMember, view: View, term: Term): void {
     view.leadsTerm = term;
     view.matches.clear();
     this.electionCount += 1;
@@ -202,7 +214,7 @@ export class RaftInvariants {
   }
 
   /** I10 and I11: what the leader believes is so, and what a majority has is committed. */
-  #checkProgress(member: SimMember, view: View, durable: Index): void {
+  #checkProgress(member: ObservedMember, view: View, durable: Index): void {
     const raft = member.raft();
     const { term, commit } = raft.status();
     const progress = raft.progress();
@@ -237,7 +249,7 @@ export class RaftInvariants {
   }
 
   /** I5, I7 and I8. */
-  #checkCommit(member: SimMember, commit: Index): void {
+  #checkCommit(member: ObservedMember, commit: Index): void {
     const view = this.#view(member);
     if (commit === view.commit) return;
     must(commit > view.commit, "I7", () => `the commit index of ${member.id} fell to ${commit}`);
@@ -274,7 +286,7 @@ export class RaftInvariants {
   }
 
   /** I1. */
-  #leads(member: SimMember, term: Term): void {
+  #leads(member: ObservedMember, term: Term): void {
     const known = this.#leaders.get(term);
     if (known === undefined) this.#leaders.set(term, member.id);
     else must(known === member.id, "I1", () => `${known} and ${member.id} lead term ${term}`);
@@ -294,7 +306,7 @@ export class RaftInvariants {
     this.#rounds.set(key, round);
   }
 
-  #view({ id }: SimMember): View {
+  #view({ id }: ObservedMember): View {
     const view = this.#views.get(id);
     must(view !== undefined, "harness", () => `member ${id} never started`);
     return view;

@@ -134,12 +134,16 @@ export class SimNetwork {
     ask: (leases: LeaseForwarding) => Promise<Answer>,
   ): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.#clock.after(leaseCallMs, () => reject(RequestError.of("timeoutDueToConnectionLost")));
+      const timer = this.#clock.after(leaseCallMs, () => {
+        reject(RequestError.of("timeoutDueToConnectionLost"));
+      });
       if (this.isCut(from, to) || this.#prng.chance(this.faults.loss)) return;
       const back = (answer: () => void) => {
         if (this.#prng.chance(this.faults.loss)) return;
         this.#later(() => {
-          if (!this.isCut(to, from)) answer();
+          if (this.isCut(to, from)) return;
+          timer.cancel();
+          answer();
         });
       };
       this.#later(() => {
