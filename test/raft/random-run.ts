@@ -10,6 +10,8 @@ import type { WorldMember } from "./world.ts";
 
 const sizes = [1, 3, 5, 7] as const;
 
+const lateMax = 50;
+
 /** How likely, of each step. Different for each run, so that runs differ in kind. */
 interface Weather {
   readonly lost: number;
@@ -20,6 +22,10 @@ interface Weather {
   readonly sync: number;
   /** All members lose the leader at once, and several campaign. */
   readonly strife: number;
+  /** The leader alone pauses, the others elect another, and then it is asked for a read. */
+  readonly pause: number;
+  /** Of answers to heartbeats and to forwarded reads: how many come much later. */
+  readonly late: number;
   readonly stall: number;
 }
 
@@ -42,6 +48,10 @@ class Run {
   readonly #weather: Weather;
   /** Members that messages do not pass between; "a>b". */
   #cuts = new Set<string>();
+  /** Answers on their way for long; they passed every cut before it came. At most lateMax. */
+  readonly #late: Message[] = [];
+  /** It takes no step, and its links are cut. */
+  #paused: { readonly member: WorldMember; stepsLeft: number } | null = null;
   #lastRequest = 0;
   #lastCommand = 0;
 
@@ -57,6 +67,8 @@ class Run {
       sync: prng.pick([0.1, 0.5, 1]),
       stall: prng.pick([0, 0.1, 0.5]),
       strife: prng.pick([0, 0.01, 0.05]),
+      pause: prng.pick([0, 0.002, 0.01]),
+      late: prng.pick([0, 0.2, 0.6]),
     };
     this.world = new World(
       {
@@ -83,9 +95,13 @@ class Run {
   step(): void {
     const prng = this.#prng;
     const weather = this.#weather;
-    if (prng.chance(weather.cut)) this.#cut();
+    if (this.#paused !== null) this.#maybeResume();
+    else if (prng.chance(weather.pause)) this.#pauseLeader();
+    else if (prng.chance(weather.cut)) this.#cut();
+    else if (prng.chance(0.02)) this.#deliverLate();
     if (prng.chance(weather.strife)) this.#loseLeader();
     const member = prng.pick([...this.world.members.values()]);
+    if (member === this.#paused?.member) return;
     if (member.raft === null) {
       if (prng.chance(0.1)) this.#restart(member);
       return;
@@ -161,6 +177,8 @@ class Run {
     this.ledger.asked(member, request);
     member.raft?.readIndex(request);
     this.world.pump(member.id);
+    // Now an answer to an earlier question does most harm (etcd #20418).
+    if (this.#prng.chance(0.5)) this.#deliverLate(member.id);
   }
 
   #disturb(member: WorldMember): void {
@@ -194,7 +212,45 @@ class Run {
     if (!prng.chance(this.#weather.doubled)) network.splice(at, 1);
     if (network.length > 200) network.splice(prng.below(network.length), 1);
     if (isCut || prng.chance(this.#weather.lost)) return;
-    this.world.deliver(message);
+    const isAnswer = message.type === "heartbeatResponse" || message.type === "readIndexResponse";
+    const isLate = isAnswer && this.#late.length < lateMax && prng.chance(this.#weather.late);
+    if (isLate) this.#late.push(message);
+    else this.world.deliver(message);
+  }
+
+  /** All late answers to this member, or one to anybody. */
+  #deliverLate(to?: MemberId): void {
+    if (this.#late.length === 0) return;
+    const one = this.#prng.pick(this.#late);
+    const arriving = this.#late.filter((late) =>
+      to === undefined ? late === one : late.to === to,
+    );
+    for (const message of arriving) {
+      this.#late.splice(this.#late.indexOf(message), 1);
+      this.world.deliver(message);
+    }
+  }
+
+  #pauseLeader(): void {
+    const member = this.world.leader();
+    if (member === undefined) return;
+    this.#paused = { member, stepsLeft: this.#prng.between(50, 400) };
+    this.#cuts.clear();
+    for (const other of this.world.members.values()) {
+      if (other === member) continue;
+      this.#cuts.add(`${member.id}>${other.id}`);
+      this.#cuts.add(`${other.id}>${member.id}`);
+      other.raft?.leaderDisconnected(member.id);
+      if (other.raft !== null) this.world.pump(other.id);
+    }
+  }
+
+  /** What it believes is old; a read must not be answered from that. */
+  #maybeResume(): void {
+    const paused = this.#paused;
+    if (paused === null || --paused.stepsLeft > 0) return;
+    this.#paused = null;
+    this.#read(paused.member);
   }
 
   #cut(): void {
