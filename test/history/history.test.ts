@@ -168,7 +168,10 @@ describe("anomalies", () => {
     // Told that it won from the same value, though the first had changed it.
     steps.push([swap("a", "0", "2"), ok(won.apply(swap("a", "0", "2")))]);
     copy.apply(put("a", "2"));
-    expectBad({ operations: inTurn(steps), log: copy.log }, /G2: wrong answer for revision 4.*\nI28/);
+    expectBad(
+      { operations: inTurn(steps), log: copy.log },
+      /G2: wrong answer for revision 4.*\nI28/,
+    );
   });
 
   test("wrong refusals are found", () => {

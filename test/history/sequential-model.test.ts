@@ -20,7 +20,7 @@ function callOf(command: CommandRequest, isAlive: (id: string) => boolean): Call
       return { type: command.$case, request: command.value } as Call;
     case "leaseExpire":
       return { type: "leaseExpire", request: { IDs: command.value.IDs.filter(isAlive) } };
-    default:
+    case "memberAttributes":
       return null;
   }
 }
