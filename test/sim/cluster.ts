@@ -85,7 +85,7 @@ export interface CrashLoss {
 const prompt: MachineDelays = { storeWriteMs: () => 0, turnMs: () => 0 };
 const neverAborted = new AbortController().signal;
 
-interface SimLogLine {
+export interface SimLogLine {
   readonly member: MemberId;
   readonly level: keyof Logger;
   readonly message: string;
@@ -99,6 +99,8 @@ export class SimCluster {
   /** What ended a process that was not meant to end. */
   readonly fatals: unknown[] = [];
   readonly logged: SimLogLine[] = [];
+  /** Sees each line as it is logged. */
+  onLog: (line: SimLogLine) => void = () => {};
   /** Timers fired and turns taken. */
   eventCount = 0;
 
@@ -468,7 +470,9 @@ export class SimMember {
 
   #logger(): Logger {
     const write = (level: keyof Logger) => (fields: LogFields, message: string) => {
-      this.#cluster.logged.push({ member: this.id, level, message, fields });
+      const line = { member: this.id, level, message, fields };
+      this.#cluster.logged.push(line);
+      this.#cluster.onLog(line);
     };
     return {
       debug: write("debug"),

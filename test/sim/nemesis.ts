@@ -46,9 +46,10 @@ export class Nemesis {
     });
   }
 
-  /** Everything works again. */
-  async heal(): Promise<void> {
+  /** Everything works again, but for syncs under way: returns when the last of them ends. */
+  async heal(): Promise<number> {
     this.#isOver = true;
+    const lastSync = Math.max(this.#cluster.clock.now() + 500, ...this.#stalledUntil.values());
     const { network, members } = this.#cluster;
     network.heal();
     network.faults = { ...this.#swarm.weather, loss: 0, tail: 0 };
@@ -64,6 +65,7 @@ export class Nemesis {
       }
     }
     this.#note("healed");
+    return lastSync;
   }
 
   #strike(kind: FaultKind): void {

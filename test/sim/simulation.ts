@@ -120,6 +120,9 @@ class Simulation {
       { cluster, clients: this.#clients, note: this.#note },
       { seed, swarm },
     );
+    cluster.onLog = ({ member, message, fields }) => {
+      if (note !== undefined) this.#note(`${member}: ${message} ${JSON.stringify(fields)}`);
+    };
     watcher.attach(this.#invariants, this.#log, this.#clients);
   }
 
@@ -164,7 +167,7 @@ class Simulation {
     const { clock, members } = this.#cluster;
     this.#workload.end();
     this.#watches.calm();
-    await this.#nemesis.heal();
+    await this.#runTo(await this.#nemesis.heal(), () => false);
     const end = clock.now() + livenessMs;
     await this.#wait(end, "calls that do not end", () => this.#workload.pendingCount === 0);
     for (const member of members) {
