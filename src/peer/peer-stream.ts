@@ -164,7 +164,7 @@ export class PeerStream {
 
   #greeted(call: Call, bytes: Buffer): void {
     if (call !== this.#call || this.#state !== "dialing") return;
-    const refusal = this.#deps.handshake.judgeResponse(this.#peer, HelloResponse.decode(bytes));
+    const refusal = this.#deps.handshake.judgeResponse(this.#peer, decodeResponse(bytes));
     if (refusal !== null) return this.#ended(call, refusal);
     this.#timer?.cancel();
     this.#failureCount = 0;
@@ -210,5 +210,15 @@ export class PeerStream {
     const doubled = reconnectMsMin * 2 ** Math.min(this.#failureCount - 1, 10);
     const full = Math.min(reconnectMsMax, doubled);
     return this.#deps.prng.between(Math.ceil(full / 2), full);
+  }
+}
+
+/** What does not decode is as good as a refusal. */
+function decodeResponse(bytes: Buffer): HelloResponse {
+  try {
+    return HelloResponse.decode(bytes);
+  } catch {
+    // The decoder's errors only: it runs no code of ours.
+    return HelloResponse.fromPartial({ refusal: "its answer to the handshake is malformed" });
   }
 }

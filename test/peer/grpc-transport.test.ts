@@ -3,7 +3,8 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { Client, credentials } from "@grpc/grpc-js";
+import { Client, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
+import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { RequestError } from "../../src/base/errors.ts";
 import type { ClusterId, MemberId, StoreId } from "../../src/base/ids.ts";
 import { silentLogger } from "../../src/base/logger.ts";
@@ -274,6 +275,38 @@ describe("grpc transport", () => {
 });
 
 describe("peer server", () => {
+  test("a malformed answer to the handshake is a refusal, and the peer is dialed again", async () => {
+    let calls = 0;
+    const server = new Server();
+    server.addService(
+      { stream: streamMethod },
+      {
+        stream(stream: ServerDuplexStream<Buffer, Buffer>) {
+          calls += 1;
+          stream.on("error", () => {});
+          stream.write(Buffer.from([0xff]));
+        },
+      },
+    );
+    closing.push(() => server.forceShutdown());
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
+        if (error === null) resolve(bound);
+        else reject(error);
+      });
+    });
+    const [own, liar] = await addresses();
+    const address = { ...(liar as PeerAddress), peerUrls: [`http://127.0.0.1:${port}`] };
+    const errors: LogFields[] = [];
+    const logger = { ...silentLogger, error: (fields: LogFields) => void errors.push(fields) };
+    const { transport } = await open(own as PeerAddress, [own as PeerAddress, address], { logger });
+    await until(() => calls > 2);
+    expect(transport.connected()).toEqual([]);
+    expect(errors).toEqual([
+      { peer: `to ${address.id}`, refusal: expect.stringMatching(/malformed/) as string },
+    ]);
+  });
+
   test("tells whoever dials before start() to come again, and a stream to wait", async () => {
     const self = identity(ids[0] as MemberId, {});
     const handshake = new Handshake({
