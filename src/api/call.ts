@@ -1,8 +1,8 @@
 // The steps that handlers share: request bytes to a message, a message to a command, a command to
 // its response. No handler decodes, composes or reads an outcome by hand.
 import { assert } from "../base/assert.ts";
+import { putVarint, varintBytes } from "../base/bytes.ts";
 import { RequestError, grpcStatus } from "../base/errors.ts";
-import type { ResponseHeader } from "../proto/etcdserverpb/header.ts";
 import type { CallLimits } from "../server/call-limits.ts";
 import type { Outcome } from "../state/outcome.ts";
 import { isStrict, malformed } from "./strict-fields.ts";
@@ -51,13 +51,10 @@ export type ClientCommand = keyof typeof commandField;
 
 /** A Command that holds these request bytes as they are. */
 export function composeCommand(kind: ClientCommand, request: Uint8Array): Uint8Array {
-  const head = [commandField[kind] * 8 + 2];
-  let length = request.length;
-  for (; length >= 0x80; length >>>= 7) head.push((length & 0x7f) | 0x80);
-  head.push(length);
-  const command = new Uint8Array(head.length + request.length);
-  command.set(head);
-  command.set(request, head.length);
+  const { length } = request;
+  const command = new Uint8Array(1 + varintBytes(length) + length);
+  command[0] = commandField[kind] * 8 + 2;
+  command.set(request, putVarint(command, 1, length));
   return command;
 }
 
@@ -77,14 +74,6 @@ export async function propose<K extends ClientCommand>(
 
 function isOutcomeOf<K extends ClientCommand>(outcome: Outcome, kind: K): outcome is OutcomeOf<K> {
   return outcome.type === kind;
-}
-
-/** Completes a header that has only the revision. */
-export function withHeader<T extends { header: ResponseHeader | undefined }>(
-  node: ServingNode,
-  response: T,
-): T {
-  return { ...response, header: node.header(response.header?.revision ?? 0) };
 }
 
 /** The request of a stream method that takes one. */

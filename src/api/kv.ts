@@ -21,7 +21,7 @@ import type { RequestOp, ResponseOp } from "../proto/etcdserverpb/kv.ts";
 import { ResponseHeader } from "../proto/etcdserverpb/header.ts";
 import type { CallLimits } from "../server/call-limits.ts";
 import type { ApiOptions } from "./api-options.ts";
-import { decodeRequest, propose, withHeader } from "./call.ts";
+import { decodeRequest, propose } from "./call.ts";
 import type { Method, UnaryMethod } from "./method.ts";
 import { rangeStream } from "./range-stream.ts";
 import {
@@ -31,21 +31,28 @@ import {
   rangeShape,
   txnShape,
 } from "./request-shapes.ts";
+import { ResponseEncoder } from "./response-encoder.ts";
 import type { ServingNode } from "./serving-node.ts";
 import { validateDeleteRange, validatePut, validateRange, validateTxn } from "./validate.ts";
 
+interface KvDeps {
+  readonly node: ServingNode;
+  readonly responses: ResponseEncoder;
+}
+
 export function kvMethods(node: ServingNode, options: ApiOptions): [string, Method][] {
+  const deps = { node, responses: new ResponseEncoder(node) };
   return [
-    ["/etcdserverpb.KV/Range", range(node)],
+    ["/etcdserverpb.KV/Range", range(deps)],
     ["/etcdserverpb.KV/RangeStream", rangeStream(node, options)],
-    ["/etcdserverpb.KV/Put", put(node)],
-    ["/etcdserverpb.KV/DeleteRange", deleteRange(node)],
-    ["/etcdserverpb.KV/Txn", txn(node, options)],
-    ["/etcdserverpb.KV/Compact", compact(node)],
+    ["/etcdserverpb.KV/Put", put(deps)],
+    ["/etcdserverpb.KV/DeleteRange", deleteRange(deps)],
+    ["/etcdserverpb.KV/Txn", txn(deps, options)],
+    ["/etcdserverpb.KV/Compact", compact(deps)],
   ];
 }
 
-function range(node: ServingNode): UnaryMethod {
+function range({ node, responses }: KvDeps): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes, context) {
@@ -53,24 +60,24 @@ function range(node: ServingNode): UnaryMethod {
       validateRange(request);
       if (!request.serializable) await node.barrier(context);
       const response = await node.range(request);
-      return RangeResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(RangeResponse, response);
     },
   };
 }
 
-function put(node: ServingNode): UnaryMethod {
+function put({ node, responses }: KvDeps): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes, context) {
       const request = decodeRequest(PutRequest, putShape, bytes);
       validatePut(request.message);
       const { response } = await propose(node, { kind: "put", request: request.bytes }, context);
-      return PutResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(PutResponse, response);
     },
   };
 }
 
-function deleteRange(node: ServingNode): UnaryMethod {
+function deleteRange({ node, responses }: KvDeps): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes, context) {
@@ -78,12 +85,12 @@ function deleteRange(node: ServingNode): UnaryMethod {
       validateDeleteRange(request.message);
       const command = { kind: "deleteRange", request: request.bytes } as const;
       const { response } = await propose(node, command, context);
-      return DeleteRangeResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(DeleteRangeResponse, response);
     },
   };
 }
 
-function txn(node: ServingNode, options: ApiOptions): UnaryMethod {
+function txn({ node, responses }: KvDeps, options: ApiOptions): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes, context) {
@@ -92,7 +99,7 @@ function txn(node: ServingNode, options: ApiOptions): UnaryMethod {
       const response = isReadOnly(request.message)
         ? await readTxn(node, request.message, context)
         : (await propose(node, { kind: "txn", request: request.bytes }, context)).response;
-      return TxnResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(TxnResponse, response);
     },
   };
 }
@@ -135,7 +142,7 @@ function isSerializable({ success, failure }: TxnRequest): boolean {
   );
 }
 
-function compact(node: ServingNode): UnaryMethod {
+function compact({ node, responses }: KvDeps): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes, context) {
@@ -143,7 +150,7 @@ function compact(node: ServingNode): UnaryMethod {
       const command = { kind: "compaction", request: request.bytes } as const;
       const { response } = await propose(node, command, context);
       if (request.message.physical) await node.compactionDone(context);
-      return CompactionResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(CompactionResponse, response);
     },
   };
 }

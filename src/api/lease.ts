@@ -20,7 +20,7 @@ import {
   LeaseTimeToLiveResponse,
 } from "../proto/etcdserverpb/lease.ts";
 import type { ApiOptions } from "./api-options.ts";
-import { decodeRequest, propose, withHeader } from "./call.ts";
+import { decodeRequest, propose } from "./call.ts";
 import type { Method, StreamMethod, UnaryMethod } from "./method.ts";
 import {
   emptyShape,
@@ -29,16 +29,22 @@ import {
   leaseRevokeShape,
   leaseTimeToLiveShape,
 } from "./request-shapes.ts";
+import { ResponseEncoder } from "./response-encoder.ts";
 import type { ServingNode } from "./serving-node.ts";
 
+interface LeaseDeps {
+  readonly node: ServingNode;
+  readonly responses: ResponseEncoder;
+}
+
 export function leaseMethods(
-  deps: { node: ServingNode; random: Prng },
+  { node, random }: { node: ServingNode; random: Prng },
   options: ApiOptions,
 ): [string, Method][] {
-  const { node } = deps;
+  const responses = new ResponseEncoder(node);
   return [
-    ["/etcdserverpb.Lease/LeaseGrant", grant(deps, options)],
-    ["/etcdserverpb.Lease/LeaseRevoke", revoke(node)],
+    ["/etcdserverpb.Lease/LeaseGrant", grant({ node, random, responses }, options)],
+    ["/etcdserverpb.Lease/LeaseRevoke", revoke({ node, responses })],
     ["/etcdserverpb.Lease/LeaseKeepAlive", keepAlive(node)],
     ["/etcdserverpb.Lease/LeaseTimeToLive", timeToLive(node)],
     ["/etcdserverpb.Lease/LeaseLeases", leases(node)],
@@ -46,7 +52,7 @@ export function leaseMethods(
 }
 
 function grant(
-  { node, random }: { node: ServingNode; random: Prng },
+  { node, random, responses }: LeaseDeps & { random: Prng },
   options: ApiOptions,
 ): UnaryMethod {
   return {
@@ -57,7 +63,7 @@ function grant(
       const TTL = Math.max(message.TTL, options.leaseTtlSecondsMin);
       const request = LeaseGrantRequest.encode({ ID, TTL }).finish();
       const { response } = await propose(node, { kind: "leaseGrant", request }, context);
-      return LeaseGrantResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(LeaseGrantResponse, response);
     },
   };
 }
@@ -69,14 +75,14 @@ function randomLeaseId(random: Prng): LeaseId {
   return (id === 0n ? "1" : id.toString()) as LeaseId;
 }
 
-function revoke(node: ServingNode): UnaryMethod {
+function revoke({ node, responses }: LeaseDeps): UnaryMethod {
   return {
     kind: "unary",
     async handle(bytes, context) {
       const request = decodeRequest(LeaseRevokeRequest, leaseRevokeShape, bytes);
       const command = { kind: "leaseRevoke", request: request.bytes } as const;
       const { response } = await propose(node, command, context);
-      return LeaseRevokeResponse.encode(withHeader(node, response)).finish();
+      return responses.encode(LeaseRevokeResponse, response);
     },
   };
 }

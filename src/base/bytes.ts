@@ -19,6 +19,22 @@ export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
   return true;
 }
 
+/** Bytes of a varint, 0 <= value < 2^53. */
+export function varintBytes(value: number): number {
+  let count = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) count++;
+  return count;
+}
+
+/** Writes a varint as protobuf has it; returns where it ends. */
+export function putVarint(target: Uint8Array, at: number, value: number): number {
+  let end = at;
+  let rest = value;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) target[end++] = (rest % 128) + 128;
+  target[end++] = rest;
+  return end;
+}
+
 /** One array holding all parts in order. The parts are copied. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;

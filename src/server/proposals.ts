@@ -15,6 +15,7 @@
 //
 // One sweep a period ends what is late; there is no timer for a call. Not here: what a command
 // means, and whether this member leads.
+import { putVarint, varintBytes } from "../base/bytes.ts";
 import { RequestError } from "../base/errors.ts";
 import type { ErrorCode } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
@@ -44,6 +45,7 @@ interface Proposal {
 export class Proposals {
   readonly #clock: Clock;
   readonly #identity: Identity;
+  readonly #references: ReferenceWriter;
   readonly #options: NodeOptions;
   /** Queued and sent. At most proposalsPendingMax, and proposalBytesPendingMax together. */
   readonly #pending = new Map<number, Proposal>();
@@ -59,6 +61,7 @@ export class Proposals {
   constructor(deps: { clock: Clock; identity: Identity }, options: NodeOptions) {
     this.#clock = deps.clock;
     this.#identity = deps.identity;
+    this.#references = new ReferenceWriter(deps.identity);
     this.#options = options;
   }
 
@@ -67,15 +70,10 @@ export class Proposals {
     const refusal = this.#refusal(command);
     if (refusal !== null) return Promise.reject(RequestError.of(refusal));
     const sequence = ++this.#sequence;
-    const referenced = withReference(command, {
-      member: this.#identity.member,
-      start: this.#identity.start,
-      sequence,
-    });
     return new Promise((resolve, reject) => {
       const proposal: Proposal = {
         sequence,
-        command: referenced,
+        command: this.#references.append(command, sequence),
         deadline: Math.min(limits.deadline, this.#clock.now() + this.#options.requestTimeoutMs),
         limits,
         resolve,
@@ -84,7 +82,7 @@ export class Proposals {
         batch: 0,
       };
       this.#pending.set(sequence, proposal);
-      this.#pendingBytes += referenced.length;
+      this.#pendingBytes += proposal.command.length;
       this.#queue.push(proposal);
     });
   }
@@ -212,16 +210,32 @@ function lateCode({ sentTerm }: Proposal, view: LeaderView): ErrorCode {
   return view.reachable ? "timeout" : "timeoutDueToConnectionLost";
 }
 
-// Field 2000 of Command, length-delimited: (2000 << 3) | 2 as a varint.
-const referenceTag = [0x82, 0x7d] as const;
+// Field 2000 of Command, length-delimited: (2000 << 3) | 2 as a varint; then its length, below 128.
+const tagBytes = [0x82, 0x7d] as const;
+/** Of the last field, the sequence, which is number 3. */
+const sequenceTag = 0x18;
 
-/** Protobuf fields may come in any order: appending one changes no other byte. */
-export function withReference(command: Uint8Array, reference: ProposalRef): Uint8Array {
-  const encoded = ProposalRefForm.encode(reference).finish();
-  const joined = new Uint8Array(command.length + 3 + encoded.length);
-  joined.set(command);
-  // Three varints with their tags: always below 128 bytes, so the length is one byte.
-  joined.set([...referenceTag, encoded.length], command.length);
-  joined.set(encoded, command.length + 3);
-  return joined;
+/** Appends to commands whose they are. Fields may come in any order: no other byte changes. */
+export class ReferenceWriter {
+  /** Member and start, the same for all. */
+  readonly #source: Uint8Array;
+
+  constructor({ member, start }: Pick<ProposalRef, "member" | "start">) {
+    this.#source = ProposalRefForm.encode({ member, start, sequence: 0 }).finish();
+  }
+
+  /** `sequence` is above 0. */
+  append(command: Uint8Array, sequence: number): Uint8Array {
+    const source = this.#source;
+    const length = source.length + 1 + varintBytes(sequence);
+    const joined = new Uint8Array(command.length + 3 + length);
+    joined.set(command);
+    joined.set(tagBytes, command.length);
+    joined[command.length + 2] = length;
+    joined.set(source, command.length + 3);
+    const sequenceAt = command.length + 3 + source.length;
+    joined[sequenceAt] = sequenceTag;
+    putVarint(joined, sequenceAt + 1, sequence);
+    return joined;
+  }
 }

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { Command } from "../../src/proto/keelson/command.ts";
 import type { CallLimits, LeaderView } from "../../src/server/call-limits.ts";
-import { Proposals, withReference } from "../../src/server/proposals.ts";
+import { Proposals, ReferenceWriter } from "../../src/server/proposals.ts";
 import type { Outcome } from "../../src/state/outcome.ts";
 import { FakeClock } from "../sim/fake-clock.ts";
 import { follow, identity, leadingRaft, lonelyRaft, options, own } from "./small-raft.ts";
@@ -38,12 +38,17 @@ function late(): void {
 }
 
 describe("proposals", () => {
-  test("withReference appends to any command what the decoder finds as its proposal", () => {
+  test("ReferenceWriter appends to any command what the decoder finds as its proposal", () => {
     const request = { $case: "leaseRevoke" as const, value: { ID: "-7" } };
     const command = Command.encode({ request, proposal: undefined }).finish();
-    const proposal = { member: "18446744073709551615", start: 2 ** 40, sequence: 2 ** 50 };
-    expect(Command.decode(withReference(command, proposal))).toEqual({ request, proposal });
-    expect(Command.decode(withReference(new Uint8Array(0), proposal)).proposal).toEqual(proposal);
+    const source = { member: "18446744073709551615", start: 2 ** 40 };
+    const references = new ReferenceWriter(source);
+    for (const sequence of [1, 127, 128, 2 ** 31, 2 ** 50, 2 ** 53 - 1]) {
+      const proposal = { ...source, sequence };
+      expect(Command.decode(references.append(command, sequence))).toEqual({ request, proposal });
+      const alone = references.append(new Uint8Array(0), sequence);
+      expect(Command.decode(alone).proposal).toEqual(proposal);
+    }
   });
 
   test("hand gives consensus what is queued, and resolve ends the right call", async () => {
