@@ -5,7 +5,7 @@
 // Which unknown write made which revision is a matching: a candidate makes exactly what the log has
 // there, and was called before anyone was told of that revision or a later one.
 import { Violation } from "../sim/violation.ts";
-import type { Operation, Placed } from "./operation.ts";
+import type { Call, Operation, Placed } from "./operation.ts";
 import { plainText } from "./operation.ts";
 import type { RevisionLog } from "./revision-log.ts";
 import { keyText, makes, run } from "./sequential-model.ts";
@@ -49,9 +49,9 @@ function firstTold(newest: number, placed: readonly Placed[]): number[] {
 
 class Candidates {
   readonly #log: RevisionLog;
-  /** Puts by their key; writes that may touch any key. */
-  readonly #puts = new Map<string, Operation[]>();
-  readonly #others: Operation[] = [];
+  /** By each key that they name; those that may change any key. */
+  readonly #byKey = new Map<string, Operation[]>();
+  readonly #wide: Operation[] = [];
   readonly #revisionOf = new Map<Operation, number>();
   readonly #toldAt = new Map<number, number>();
 
@@ -60,14 +60,16 @@ class Candidates {
     for (const operation of operations) {
       const { call, outcome } = operation;
       if (outcome.type !== "unknown") continue;
-      if (call.type !== "put") {
-        this.#others.push(operation);
+      const keys = new Set<string>();
+      if (!namesKeys(call, keys)) {
+        this.#wide.push(operation);
         continue;
       }
-      const key = keyText(call.request.key);
-      const same = this.#puts.get(key);
-      if (same === undefined) this.#puts.set(key, [operation]);
-      else same.push(operation);
+      for (const key of keys) {
+        const same = this.#byKey.get(key);
+        if (same === undefined) this.#byKey.set(key, [operation]);
+        else same.push(operation);
+      }
     }
   }
 
@@ -87,10 +89,10 @@ class Candidates {
 
   #augment(revision: number, tried: Set<Operation>): boolean {
     const changes = this.#log.changesAt(revision);
-    const puts = this.#puts.get(changes[0]?.key ?? "") ?? [];
+    const named = this.#byKey.get(changes[0]?.key ?? "") ?? [];
     const view = this.#log.viewAt(revision - 1);
     const toldAt = this.#toldAt.get(revision) ?? Infinity;
-    for (const operation of changes.length === 1 ? [...puts, ...this.#others] : this.#others) {
+    for (const operation of [...named, ...this.#wide]) {
       if (tried.has(operation) || operation.called > toldAt) continue;
       if (!makes(run(view, operation.call), changes)) continue;
       tried.add(operation);
@@ -100,6 +102,39 @@ class Candidates {
       return true;
     }
     return false;
+  }
+}
+
+/** Collects the keys that a write may change; false: a range of them, or a lease's. */
+function namesKeys(call: Call, keys: Set<string>): boolean {
+  switch (call.type) {
+    case "put":
+      keys.add(keyText(call.request.key));
+      return true;
+    case "deleteRange":
+      keys.add(keyText(call.request.key));
+      return call.request.rangeEnd.length === 0;
+    case "txn":
+      return [...call.request.success, ...call.request.failure].every(({ request }) => {
+        switch (request?.$case) {
+          case "requestPut":
+            return namesKeys({ type: "put", request: request.value }, keys);
+          case "requestTxn":
+            return namesKeys({ type: "txn", request: request.value }, keys);
+          case "requestDeleteRange":
+            return namesKeys({ type: "deleteRange", request: request.value }, keys);
+          case "requestRange":
+          case undefined:
+            return true;
+        }
+      });
+    case "range":
+    case "compaction":
+    case "leaseGrant":
+      return true;
+    case "leaseRevoke":
+    case "leaseExpire":
+      return false;
   }
 }
 
