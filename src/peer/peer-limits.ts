@@ -7,6 +7,8 @@ export const peerLimits = Object.freeze({
   frameBytesMax: 16 << 20,
   /** Messages are put into one frame up to here; the last one may pass it. */
   frameBytesTarget: 2 << 20,
+  /** The largest command of a client: one that no frame can carry would stop the log for ever. */
+  commandBytesMax: 10 << 20,
   /** Waiting for one peer on one channel; more is dropped. */
   outgoingCountMax: 8192,
   outgoingBytesMax: 64 << 20,

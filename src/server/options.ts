@@ -1,5 +1,6 @@
 // The process's options: made once from the flags, checked against each other, frozen. Units are
 // in the names. The loop's own limits (ticks, bytes, queues) are in node-options.ts.
+import { peerLimits } from "../peer/peer-limits.ts";
 import type { InitialMember } from "./bootstrap.ts";
 import { StartError } from "./start-error.ts";
 import type { FlagSet } from "./flag-sources.ts";
@@ -177,8 +178,7 @@ export function serveOptions(flags: FlagSet): ServeOptions {
     heartbeatMs,
     electionMs,
     txnOpsMax: within(flags, "max-txn-ops", 1, 1_000_000),
-    // Above 64 MiB one request would hold up consensus for longer than a heartbeat.
-    requestBytesMax: within(flags, "max-request-bytes", 1, 64 * 1024 * 1024),
+    requestBytesMax: within(flags, "max-request-bytes", 1, peerLimits.commandBytesMax),
     concurrentStreamsMax: within(flags, "max-concurrent-streams", 1, 4_294_967_295),
     keepaliveMinMs: atLeast(flags, "grpc-keepalive-min-time", 0),
     keepaliveIntervalMs: atLeast(flags, "grpc-keepalive-interval", 0),

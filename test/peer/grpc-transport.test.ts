@@ -156,6 +156,18 @@ describe("grpc transport", () => {
     expect(message?.type === "append" && message.entries[0]?.data.length).toBe(1 << 20);
   });
 
+  test("send passes the largest command, behind a frame that is nearly full", async () => {
+    const [a, b] = await openAll();
+    const before = append(a, b, new Uint8Array(peerLimits.frameBytesTarget - 1000));
+    const largest = append(a, b, new Uint8Array(peerLimits.commandBytesMax).fill(7));
+    a.transport.send([before, largest]);
+    await until(() => b.received.length === 2);
+    const message = b.received[1];
+    expect(message?.type === "append" && message.entries[0]?.data.length).toBe(
+      peerLimits.commandBytesMax,
+    );
+  }, 20_000);
+
   test("send drops what nobody is connected for, and says how much", async () => {
     const all = await addresses();
     const lonely = await open(all[0] as PeerAddress, all);

@@ -299,6 +299,12 @@ describe("refused starts, by line and exit code", () => {
       "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]; " +
         "raise the first or lower the second",
     ],
+    // What no frame between members can carry.
+    [
+      ["--max-request-bytes=10485761"],
+      1,
+      "--max-request-bytes=10485761 is out of range; give 1 to 10485760",
+    ],
     [["--election-timeout=50001"], 1, "--election-timeout=50001 is out of range; give 5 to 50000"],
     [["--log-level=loud"], 1, /^--log-level=loud is unknown; give debug or info or/],
     [["--log-format=console"], 1, "--log-format=console is unknown; give json"],
