@@ -96,7 +96,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     start: counter,
     index: fc.option(counter),
   }),
-) as fc.Arbitrary<Message>;
+);
 
 test("decodeMessage gives back what encodeMessage took, for every type and at every edge", () => {
   fc.assert(
