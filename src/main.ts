@@ -139,6 +139,7 @@ async function openMember(
   const restored = await restoreRaft(log, store.applied.index);
   const raft = new Raft(raftConfig(limits, identity), restored);
   const peers = members.filter(({ id }) => id !== own.id);
+  const peerUrls = options.listenPeer.map(({ url }) => url);
   const transport = await GrpcTransport.open(
     {
       self: { ...identity, run: randomUUID(), electionMs: options.electionMs },
@@ -148,9 +149,9 @@ async function openMember(
       prng: new Prng(limits.seed, 2),
       logger,
     },
-    options.listenPeer.map(({ url }) => url),
+    peerUrls,
   ).catch((error: unknown) => {
-    throw listenError("--listen-peer-urls", error);
+    throw listenError(`--listen-peer-urls=${peerUrls.join(",")}`, error);
   });
   const watchHub = new WatchHub(
     {
