@@ -230,6 +230,16 @@ describe("tidy", () => {
     }
   });
 
+  test("guarantees.md names the tests behind its clauses, and they exist", () => {
+    const clauses = readFileSync("docs/guarantees.md", "utf8").split(/^## /m).slice(1);
+    expect(clauses).toHaveLength(14);
+    for (const clause of clauses) {
+      const named = [...clause.matchAll(/`(test\/[\w/.-]+\.ts)`/g)].map(([, path]) => path ?? "");
+      for (const path of named) expect(existsSync(path), path).toBe(true);
+      expect(named.length > 0 || clause.includes("Not yet"), clause.split("\n")[0]).toBe(true);
+    }
+  });
+
   test("errors: every code has a text of its own", () => {
     const texts = Object.values(errorTable).map(({ text }) => text);
     expect(new Set(texts).size).toBe(texts.length);
