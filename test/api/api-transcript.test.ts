@@ -82,9 +82,9 @@ function responseText(response: unknown): string {
 interface Served {
   readonly methods: MethodTable;
   /** Until the leader is known to be gone. */
-  loseLeader(): Promise<void>;
+  readonly loseLeader: () => Promise<void>;
   /** Lets happen what the call waits for. */
-  result<T>(call: Promise<T>): Promise<T>;
+  readonly result: <T>(call: Promise<T>) => Promise<T>;
 }
 
 function runOn({ methods, loseLeader, result }: Served): TranscriptRun {
