@@ -48,8 +48,9 @@ export async function readRange(
   const { mvcc } = deps;
   const code = mvcc.checkRevision(request.revision);
   if (code !== null) return code;
+  if (request.rangeEnd.length === 0) return mvcc.range(request);
   const interval = intervalOf(request.key, request.rangeEnd);
-  if (request.rangeEnd.length === 0 || isEmptyInterval(interval)) return mvcc.range(request);
+  if (isEmptyInterval(interval)) return mvcc.range(request);
   if (request.revision > 0 && request.revision < mvcc.revision()) {
     return readPast(deps, request, interval);
   }

@@ -60,11 +60,24 @@ export class MvccReader {
 
   /** Null: newest, with what the open command has written. */
   range(request: RangeRequest, revision: Revision | null): FoundPairs {
+    if (revision === null && request.rangeEnd.length === 0) return this.#oneNewest(request);
     const interval = intervalOf(request.key, request.rangeEnd);
     if (isEmptyInterval(interval)) return { kvs: [], more: false, count: 0 };
     return revision === null
       ? this.#rangeNewest(request, interval)
       : this.#rangeAt(request, interval, revision);
+  }
+
+  // The commonest read by far: one search of the index where an interval takes three.
+  #oneNewest(request: RangeRequest): FoundPairs {
+    const { key } = request;
+    const meta = this.#index.find(key);
+    if (meta === undefined) return { kvs: [], more: false, count: 0 };
+    const found = withoutValue(key, meta);
+    if (request.countOnly || !passesFilters(request, found)) {
+      return { kvs: [], more: false, count: 1 };
+    }
+    return { kvs: [request.keysOnly ? found : this.latest(key, meta)], more: false, count: 1 };
   }
 
   // Filters and sorts by metadata from the index, and reads only the rows that remain.
