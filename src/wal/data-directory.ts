@@ -67,6 +67,8 @@ export function openDirectory(files: Files, options: DirectoryOptions): OpenedDi
   const { directory, create, segmentBytes } = options;
   const places = { directory, logDirectory: logDirectory(directory) };
   if (!hasLog(files, directory)) makeDirectory(files, options, places);
+  // Also of a log that an earlier process made before it died: DIR/identity must not outlive it.
+  files.syncDirectory(directory);
   refuseFormat(files, directory);
   if (create !== null) refuseOther(readIdentity(files, places), create, directory);
   const identity = countStart(files, places);
@@ -109,7 +111,6 @@ function makeDirectory(files: Files, options: DirectoryOptions, places: Identity
   });
   replaceSmallFile(files, creating, identityName, encodeIdentity(identity));
   files.rename(creating, places.logDirectory);
-  files.syncDirectory(directory);
 }
 
 function removeCreating(files: Files, creating: string): void {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { MemberId, StoreId } from "../../src/base/ids.ts";
+import { Prng } from "../../src/base/prng.ts";
 import {
   hasLog,
   inspectDirectory,
@@ -10,7 +11,7 @@ import { readSmallFile, replaceSmallFile } from "../../src/wal/files.ts";
 import { decodeIdentity, encodeIdentity } from "../../src/wal/identity.ts";
 import { WalError, type WalErrorKind } from "../../src/wal/wal-error.ts";
 import { cluster, member } from "../contract/log.ts";
-import { SimFiles } from "../sim/sim-files.ts";
+import { SimCrash, SimFiles } from "../sim/sim-files.ts";
 import { open } from "./scripted-log.ts";
 import { create, store } from "./settle.ts";
 
@@ -80,6 +81,30 @@ describe("openDirectory", () => {
     files.rename("/member/wal", "/member/gone");
     expect(refusal(files)).toBe("missing");
     expect(hasLog(files, "/member")).toBe(false);
+  });
+
+  test("finishes what a process began that died, though power goes while it does", () => {
+    const prng = new Prng(1);
+    // Before each step after the log has its name, and then before each step of the next start.
+    for (let first = 0; first < 40; first++) {
+      for (let second = 0; second < 12; second++) {
+        const files = new SimFiles();
+        files.crashAtStep = first;
+        expect(() => openDirectory(files, options).writer.close()).toThrow(SimCrash);
+        files.restart();
+        if (!hasLog(files, "/member")) break;
+        files.crashAtStep = files.steps() + second;
+        try {
+          openDirectory(files, options);
+          break;
+        } catch (error) {
+          if (!(error instanceof SimCrash)) throw error;
+        }
+        for (let image = 0; image < 16; image++) {
+          expect(refusal(files.afterCrash(() => prng.chance(0.5)))).toBeGreaterThan(0);
+        }
+      }
+    }
   });
 
   test("refuses a log that lost its segments", () => {

@@ -17,9 +17,9 @@ export interface LogContent {
   readonly entries: readonly Entry[];
 }
 
-const emptyContent: LogContent = { hardState: { term: 0, vote: null, commit: 0 }, entries: [] };
+export const emptyContent: LogContent = { hardState: { term: 0, vote: null, commit: 0 }, entries: [] };
 
-function contentAfter(content: LogContent, { hardState, entries }: LogAppend): LogContent {
+export function contentAfter(content: LogContent, { hardState, entries }: LogAppend): LogContent {
   const first = entries[0];
   const kept = first === undefined ? content.entries : content.entries.slice(0, first.index - 1);
   return { hardState: hardState ?? content.hardState, entries: [...kept, ...entries] };
