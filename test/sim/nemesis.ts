@@ -49,7 +49,10 @@ export class Nemesis {
   /** Everything works again, but for syncs under way: returns when the last of them ends. */
   async heal(): Promise<number> {
     this.#isOver = true;
-    const lastSync = Math.max(this.#cluster.clock.now() + 500, ...this.#stalledUntil.values());
+    const now = this.#cluster.clock.now();
+    // A sync is timed by its member's clock, which may be slow.
+    const stallsMs = [...this.#stalledUntil.values()].map((until) => (until - now) * 1.2);
+    const lastSync = now + Math.max(500, ...stallsMs);
     const { network, members } = this.#cluster;
     network.heal();
     network.faults = { ...this.#swarm.weather, loss: 0, tail: 0 };
@@ -101,6 +104,8 @@ export class Nemesis {
       }
       case "lossBurst":
         return this.#weather({ loss: this.#prng.pick([0.1, 0.3, 0.6]) });
+      case "doubleBurst":
+        return this.#weather({ duplication: 0.8 });
       case "delayBurst":
         return this.#weather({ tail: 0.5, tailMs: this.#prng.pick([100, 1000, 3000]) });
       case "replay":

@@ -49,7 +49,10 @@ export interface SimulationReport {
 }
 
 const safetyMs = 30_000;
-const livenessMs = 60_000;
+/** After the healing: until all calls have ended, until a put succeeds, until all is quiet. */
+const callsMs = 15_000;
+const writeMs = 15_000;
+const livenessMs = 30_000;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const simulation = await Simulation.start(options);
@@ -168,19 +171,21 @@ class Simulation {
     this.#workload.end();
     this.#watches.calm();
     await this.#runTo(await this.#nemesis.heal(), () => false);
-    const end = clock.now() + livenessMs;
-    await this.#wait(end, "calls that do not end", () => this.#workload.pendingCount === 0);
+    const callsEnd = clock.now() + callsMs;
+    await this.#wait(callsEnd, "calls do not end", () => this.#workload.pendingCount === 0);
     for (const member of members) {
       let isOver = false;
-      this.#workload.proof(member, 10_000).then(
+      this.#workload.proof(member).then(
         () => (isOver = true),
         (error: unknown) => this.#failures.push(error),
       );
-      await this.#wait(end, "a put that does not end", () => isOver);
+      const provedBy = clock.now() + writeMs;
+      await this.#wait(provedBy, `no put through ${member.id} succeeds`, () => isOver);
     }
-    await this.#wait(end, "leases that do not expire", () => this.#log.leases.every((l) => l.end));
-    await this.#wait(end, "members that do not converge", () => this.#isConverged());
-    await this.#wait(end, "watches that are not complete", () => this.#watches.areComplete());
+    const end = clock.now() + livenessMs;
+    await this.#wait(end, "leases do not expire", () => this.#log.leases.every((l) => l.end));
+    await this.#wait(end, "members do not converge", () => this.#isConverged());
+    await this.#wait(end, "watches are not complete", () => this.#watches.areComplete());
   }
 
   /** What can only be said when nothing more comes. */

@@ -21,6 +21,7 @@ export const faultKinds = [
   "flap",
   "disconnect",
   "lossBurst",
+  "doubleBurst",
   "delayBurst",
   "replay",
   "diskSlow",
@@ -69,6 +70,8 @@ export function swarmOf(seed: number, sizeGiven: number | null): Swarm {
       tailMs: prng.pick([50, 500, 5000]),
     },
     raft: {
+      // Few ticks: candidates often draw the same timeout.
+      ...(prng.chance(0.3) ? { electionTicksMin: 6 } : {}),
       appendBytesMax: prng.pick([1, 200, 2000, 1 << 20]),
       inflightCountMax: prng.pick([1, 4, 128]),
       inflightBytesMax: prng.pick([1, 1000, 8 << 20]),
@@ -110,6 +113,7 @@ const betweenMembers: readonly FaultKind[] = [
   "flap",
   "disconnect",
   "lossBurst",
+  "doubleBurst",
   "delayBurst",
   "replay",
 ];
