@@ -210,7 +210,8 @@ export class WatchHub {
     const encoded = encodedRevision(revisionEvents);
     const { revision, events } = encoded;
     this.#responses.advance(revision);
-    const header = this.#responses.header();
+    // Made when somebody wants it: most revisions are watched by nobody.
+    let header: Uint8Array | null = null;
     // Watchers in the order of their first event; one response a watcher and revision.
     const wanted = new Map<Watcher, EncodedEvent[]>();
     const behind: Watcher[] = [];
@@ -218,13 +219,15 @@ export class WatchHub {
       this.#index.visit(event.key, (watcher) => {
         if (revision < watcher.start || !accepts(watcher, event)) return;
         if (watcher.stream.isFull()) behind.push(watcher);
-        else if (events.length === 1) this.#sendLive(watcher, header, events);
-        else if (!append(wanted, watcher, event)) wanted.set(watcher, [event]);
+        else if (events.length === 1) {
+          header ??= this.#responses.header();
+          this.#sendLive(watcher, header, events);
+        } else if (!append(wanted, watcher, event)) wanted.set(watcher, [event]);
       });
     }
     for (const [watcher, own] of wanted) {
       if (watcher.stream.isFull()) behind.push(watcher);
-      else this.#sendLive(watcher, header, own);
+      else this.#sendLive(watcher, (header ??= this.#responses.header()), own);
     }
     for (const watcher of behind) this.#fallBehind(watcher, revision);
     this.#recent.push(encoded);

@@ -22,15 +22,14 @@ export interface HeaderSource {
 export class WatchResponses {
   readonly #source: HeaderSource;
   #published: Revision;
-  // The header field at #published and #headerTerm.
-  #header: Uint8Array;
+  // The header field at #published and #headerTerm; null: not asked for yet.
+  #header: Uint8Array | null = null;
   #headerTerm: Term;
 
   constructor(source: HeaderSource, published: Revision) {
     this.#source = source;
     this.#published = published;
     this.#headerTerm = source.term();
-    this.#header = this.#encodeHeader(published);
   }
 
   /** The newest revision whose events went to all synced watchers. */
@@ -41,14 +40,13 @@ export class WatchResponses {
   advance(revision: Revision): void {
     assert(revision === this.#published + 1, `published revision ${revision} out of order`);
     this.#published = revision;
-    this.#headerTerm = this.#source.term();
-    this.#header = this.#encodeHeader(revision);
+    this.#header = null;
   }
 
   /** The header field of a response at the published revision; shared. */
   header(): Uint8Array {
     const term = this.#source.term();
-    if (term !== this.#headerTerm) {
+    if (this.#header === null || term !== this.#headerTerm) {
       this.#headerTerm = term;
       this.#header = this.#encodeHeader(this.#published);
     }
