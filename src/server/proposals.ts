@@ -228,7 +228,8 @@ export class ReferenceWriter {
   append(command: Uint8Array, sequence: number): Uint8Array {
     const source = this.#source;
     const length = source.length + 1 + varintBytes(sequence);
-    const joined = new Uint8Array(command.length + 3 + length);
+    // From Node's pool: most commands are small, and each lives until its entry leaves the tail.
+    const joined = Buffer.allocUnsafe(command.length + 3 + length);
     joined.set(command);
     joined.set(tagBytes, command.length);
     joined[command.length + 2] = length;
