@@ -6,6 +6,7 @@ import type { MemberId } from "../../src/base/ids.ts";
 import { Prng } from "../../src/base/prng.ts";
 import type { ClientLink } from "./client-link.ts";
 import type { SimCluster, SimMember } from "./cluster.ts";
+import { calmNetwork } from "./sim-network.ts";
 import type { FaultKind, Swarm } from "./swarm.ts";
 import { driftMax } from "./swarm.ts";
 
@@ -55,7 +56,7 @@ export class Nemesis {
     const lastSync = now + Math.max(500, ...stallsMs);
     const { network, members } = this.#cluster;
     network.heal();
-    network.faults = { ...this.#swarm.weather, loss: 0, tail: 0 };
+    network.faults = calmNetwork;
     this.#clients.loss = 0;
     this.#stalledUntil.clear();
     for (const member of members) {

@@ -71,7 +71,7 @@ export function swarmOf(seed: number, sizeGiven: number | null): Swarm {
     },
     raft: {
       // Few ticks: candidates often draw the same timeout.
-      ...(prng.chance(0.3) ? { electionTicksMin: 6 } : {}),
+      ...(prng.chance(0.3) ? { heartbeatTicks: 1, electionTicksMin: 6 } : {}),
       appendBytesMax: prng.pick([1, 200, 2000, 1 << 20]),
       inflightCountMax: prng.pick([1, 4, 128]),
       inflightBytesMax: prng.pick([1, 1000, 8 << 20]),
