@@ -18,7 +18,6 @@ import { decodeCommand } from "../../src/state/command.ts";
 import type { CommandRequest } from "../../src/state/command.ts";
 import type { AppliedEntry, Outcome } from "../../src/state/outcome.ts";
 import { NaiveMachine, rangeOf } from "../state/naive-machine.ts";
-import type { SimMember } from "./cluster.ts";
 import { must } from "./violation.ts";
 
 export interface CommittedEntry {
@@ -44,6 +43,16 @@ export interface LeaseLife {
   end: { readonly at: number; readonly isExpiry: boolean } | null;
 }
 
+/** What is asked of a member that applies. */
+export interface ApplyingMember {
+  readonly id: string;
+  node(): {
+    readonly machine: {
+      readonly mvcc: { summary(): { readonly revision: Revision; readonly digest: string } };
+    };
+  };
+}
+
 export class CommittedLog {
   /** By index - 1. */
   readonly entries: CommittedEntry[] = [];
@@ -67,7 +76,7 @@ export class CommittedLog {
     return this.byRevision.length - 1;
   }
 
-  applied(member: SimMember, entry: Entry, applied: AppliedEntry): void {
+  applied(member: ApplyingMember, entry: Entry, applied: AppliedEntry): void {
     const { index } = entry;
     const { revision, digest } = member.node().machine.mvcc.summary();
     const known = this.entries[index - 1];
