@@ -78,7 +78,8 @@ export class MemoryBackend implements Backend {
       const old = this.#rows.get(text);
       if (old !== undefined) this.#bytes -= old.key.length + old.value.length;
       if (operation.type === "put") {
-        const row = { key: operation.key.slice(), value: operation.value.slice() };
+        // Not slice(): of a Buffer that is a view of the caller's memory.
+        const row = { key: new Uint8Array(operation.key), value: new Uint8Array(operation.value) };
         this.#rows.set(text, row);
         this.#bytes += row.key.length + row.value.length;
       } else {

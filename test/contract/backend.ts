@@ -57,6 +57,14 @@ export function backendContract(name: string, makePlace: () => Promise<BackendPl
       return found;
     }
 
+    test("write keeps a copy: its memory is the caller's again when it has resolved", async () => {
+      const memory = Buffer.from("keyvalue");
+      const [key, value] = [memory.subarray(0, 3), memory.subarray(3)];
+      await backend.write([{ type: "put", key, value }]);
+      memory.fill(0);
+      expect(await content()).toEqual({ key: "value" });
+    });
+
     test("getSync gives what was written, and undefined for what was not", async () => {
       await backend.write([put("a", "1"), put("b", ""), put("c", "3"), del("c")]);
       expect([...(backend.getSync(bytes("a")) ?? [])]).toEqual([0x31]);
