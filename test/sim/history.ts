@@ -54,19 +54,17 @@ export interface Operation {
   fate: Fate | null;
 }
 
+const uncertain: ReadonlySet<number> = new Set([
+  grpcStatus.canceled,
+  grpcStatus.deadlineExceeded,
+  grpcStatus.unknown,
+  grpcStatus.internal,
+]);
+
 /** Refusals that are proof of nothing done; the rest may have been done. */
 export function isCertain({ status, message }: RequestError): boolean {
-  switch (status) {
-    case grpcStatus.unavailable:
-      return message.endsWith("no leader") || message.endsWith("server stopped");
-    case grpcStatus.canceled:
-    case grpcStatus.deadlineExceeded:
-    case grpcStatus.unknown:
-    case grpcStatus.internal:
-      return false;
-    default:
-      return true;
-  }
+  if (status !== grpcStatus.unavailable) return !uncertain.has(status);
+  return message.endsWith("no leader") || message.endsWith("server stopped");
 }
 
 type Truth = Pick<

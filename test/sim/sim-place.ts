@@ -1,7 +1,7 @@
 // The state machine's store on a simulated disk. Nothing of it is ever synced, so after a loss of
 // power any number of its newest batches may be missing; what remains is a prefix, as LevelDB
-// promises. Batches take a while to write, and may be visible to reads before they are done. The
-// whole directory may be lost: it is a cache of the log (L1).
+// promises. Batches take a while to write, and are visible to reads when they are done. The whole
+// directory may be lost: it is a cache of the log (L1).
 import { assert } from "../../src/base/assert.ts";
 import type { Clock } from "../../src/base/clock.ts";
 import { textOf } from "../../src/store/overlay.ts";
@@ -74,22 +74,28 @@ class SimBackend implements Backend {
   }
 
   write(operations: readonly BackendOperation[]): Promise<void> {
+    const delayMs = this.#writeDelayMs();
+    // The first batch belongs to opening, which takes no time here.
+    if (delayMs <= 0 || this.#undo.length === 0) return this.#take(operations);
+    return new Promise((resolve) => {
+      this.#clock.after(delayMs, () => {
+        void this.#take(operations);
+        resolve();
+      });
+    });
+  }
+
+  #take(operations: readonly BackendOperation[]): Promise<void> {
     const undo = new Map<string, BackendRow | null>();
     for (const { key } of operations) {
       const text = textOf(key);
       if (undo.has(text)) continue;
       const value = this.#memory.getSync(key);
-      undo.set(text, value === undefined ? null : { key: key.slice(), value });
+      undo.set(text, value === undefined ? null : { key: new Uint8Array(key), value });
     }
     this.#undo.push(undo);
     if (this.#undo.length > undoMax) this.#undo.shift();
-    const written = this.#memory.write(operations);
-    const delayMs = this.#writeDelayMs();
-    // The first batch belongs to opening, which takes no time here.
-    if (delayMs <= 0 || this.#undo.length === 1) return written;
-    return new Promise((resolve) => {
-      this.#clock.after(delayMs, resolve);
-    });
+    return this.#memory.write(operations);
   }
 
   snapshot(): BackendSnapshot {

@@ -15,7 +15,6 @@ export interface Telling {
   readonly revision: number;
   readonly sequence: number;
   readonly applied: Partial<AppliedEntry>;
-  readonly data: Uint8Array;
 }
 
 export class ToldLog {
@@ -55,12 +54,12 @@ export class ToldLog {
   tell(index: number, request: CommandRequest, said: Partial<Telling>): void {
     const { by = "1", digest = `digest ${index}`, revision = 1, sequence = index } = said;
     const proposal = { member: "1", start: 1, sequence };
-    const data = said.data ?? Command.encode({ request, proposal }).finish();
+    const entry = { data: Command.encode({ request, proposal }).finish() };
     const member: ApplyingMember = {
       id: by,
       node: () => ({ machine: { mvcc: { summary: () => ({ revision, digest }) } } }),
     };
     const applied = { outcome: { type: "none" }, events: null, proposal, ...said.applied } as const;
-    this.log.applied(member, { index, term: 1, kind: "normal", data }, applied);
+    this.log.applied(member, { index, term: 1, kind: "normal", ...entry }, applied);
   }
 }

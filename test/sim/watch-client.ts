@@ -2,7 +2,7 @@
 // from where the last response left it. Some read slowly, some leave in the middle, some ask for
 // progress. What comes is the validator's to judge.
 import { RequestError } from "../../src/base/errors.ts";
-import { Prng } from "../../src/base/prng.ts";
+import type { Prng } from "../../src/base/prng.ts";
 import {
   WatchCreateRequest,
   WatchCreateRequest_FilterType,

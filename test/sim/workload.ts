@@ -104,12 +104,10 @@ export class Workload {
   #start(): void {
     this.operationCount += 1;
     this.pendingCount += 1;
-    this.#one().then(
-      () => {
-        this.pendingCount -= 1;
-      },
-      (error: unknown) => this.#deps.failed(error),
-    );
+    const call = this.#one().finally(() => {
+      this.pendingCount -= 1;
+    });
+    call.catch((error: unknown) => this.#deps.failed(error));
   }
 
   async #one(): Promise<void> {
