@@ -70,6 +70,8 @@ export type StoreOpening =
 const frozenLayersMax = 8;
 /** Storage keys of the store's own rows in a batch, their envelopes and payloads: about. */
 const ownRowsBytes = 256;
+/** Batches up to this size are packed into memory that is kept; a few times what starts a flush. */
+const slabBytesMax = 1024 * 1024;
 
 export class CheckedStore implements StateStore {
   readonly #backend: Backend;
@@ -88,6 +90,7 @@ export class CheckedStore implements StateStore {
   #queued: Promise<void> | null = null;
   #isEntryOpen = false;
   #isCommitted = false;
+  #slab: Buffer | null = null;
 
   private constructor(parts: {
     backend: Backend;
@@ -264,13 +267,21 @@ export class CheckedStore implements StateStore {
     this.#inFlight = null;
   }
 
+  /** One batch follows another and the backend has copied it: they share their memory, unless one
+   * is large. */
+  #slabOf(bytes: number): Buffer {
+    if (bytes > slabBytesMax) return Buffer.allocUnsafeSlow(bytes);
+    this.#slab ??= Buffer.allocUnsafeSlow(slabBytesMax);
+    return this.#slab;
+  }
+
   #batchOf(layers: readonly Layer[]): BackendOperation[] {
     const rows = layers.length === 1 ? (layers[0] as Layer).rows : mergeLayers(layers).rows;
     let bytes = 0;
     for (const [key, value] of rows) bytes += packedBytes(key, value);
     const batch = this.#record.batch + 1;
     const dropped = this.#journal.add(bytes + ownRowsBytes);
-    const packer = new RowPacker(bytes);
+    const packer = new RowPacker(this.#slabOf(bytes));
     const chainBefore = this.#record.chain;
     for (const [key, value] of rows) packer.add(key, value);
     const chain = crc32(packer.packed(), chainBefore);

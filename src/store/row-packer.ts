@@ -16,8 +16,9 @@ export class RowPacker {
   readonly #slab: Buffer;
   #used = 0;
 
-  constructor(bytes: number) {
-    this.#slab = Buffer.allocUnsafe(bytes);
+  /** With room for the packedBytes of all rows. */
+  constructor(slab: Buffer) {
+    this.#slab = slab;
   }
 
   add(key: string, value: OverlayValue): void {

@@ -234,7 +234,7 @@ test("RowPacker packs what packedBytes counts", () => {
     ["K\xff", null],
   ];
   const size = rows.reduce((sum, [key, value]) => sum + packedBytes(key, value), 0);
-  const packer = new RowPacker(size);
+  const packer = new RowPacker(Buffer.alloc(size));
   for (const [key, value] of rows) packer.add(key, value);
   expect(packer.packed()).toHaveLength(size);
   expect(() => packer.add("Kb", bytes("1"))).toThrow(AssertionError);
