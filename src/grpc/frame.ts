@@ -55,7 +55,8 @@ export class FrameDecoder {
     const end = Math.min(chunk.length, at + Math.max(0, holdBytes - this.#heldBytes));
     const total = this.#heldBytes + end - at;
     if (total > this.#hold.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(total, 2 * this.#hold.length, holdBytesMin));
+      const doubled = Math.min(2 * this.#hold.length, holdBytes);
+      const grown = Buffer.allocUnsafeSlow(Math.max(total, doubled, holdBytesMin));
       this.#hold.copy(grown, 0, 0, this.#heldBytes);
       this.#hold = grown;
     }
