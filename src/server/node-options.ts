@@ -115,7 +115,9 @@ export function raftConfig(options: NodeOptions, identity: Identity): RaftConfig
     inflightCountMax: 128,
     inflightBytesMax: 8 << 20,
     uncommittedBytesMax: 64 << 20,
-    tailBytesMax: 64 << 20,
+    // As much as may be under way to a follower; who is further behind is served from disk. Each
+    // byte here costs more than itself: entries that live long are freed by full collections only.
+    tailBytesMax: 8 << 20,
     committedBytesMax: 4 << 20,
     readsPendingMax: 4096,
     seed: options.seed,
