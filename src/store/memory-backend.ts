@@ -78,8 +78,7 @@ export class MemoryBackend implements Backend {
       const old = this.#rows.get(text);
       if (old !== undefined) this.#bytes -= old.key.length + old.value.length;
       if (operation.type === "put") {
-        // Not slice(): of a Buffer that is a view of the caller's memory.
-        const row = { key: new Uint8Array(operation.key), value: new Uint8Array(operation.value) };
+        const row = { key: copyOf(operation.key), value: copyOf(operation.value) };
         this.#rows.set(text, row);
         this.#bytes += row.key.length + row.value.length;
       } else {
@@ -136,6 +135,11 @@ class MemorySnapshot implements BackendSnapshot {
     this.#isOpen = false;
     return Promise.resolve();
   }
+}
+
+/** A Buffer's own slice() is a view of the caller's memory. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes);
 }
 
 function lowerBound(sorted: readonly BackendRow[], key: Uint8Array): number {
