@@ -394,8 +394,7 @@ async function runServe(args: readonly string[]): Promise<void> {
     return;
   }
   const options = serveOptions(flags);
-  // What hangs on a closed HTTP/2 stream is freed by full collections only, and V8 would let the
-  // heap grow fourfold from one to the next: most of the memory of a member with small values.
+  // Closed HTTP/2 streams are freed by full collections only; V8 lets the heap grow fourfold between.
   setFlagsFromString("--heap-growing-percent=50");
   // Nobody but this user reads what is in the store (as etcd).
   process.umask(0o077);

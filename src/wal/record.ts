@@ -59,13 +59,20 @@ const storeIdBytes = 16;
 
 const types = { entry: 1, hardState: 2, truncate: 3, checkpoint: 4 } as const;
 
+const recordBufferBytes = 4096;
+/** Buffers kept for reuse, and the largest of them: some batches in flight, of usual size. */
+const spareMax = 4;
+const spareBytesMax = 1024 * 1024;
+
 /** Gathers records into one buffer that can be given away. */
 export class RecordBuffer {
   #bytes: Uint8Array<ArrayBuffer>;
   #length = 0;
+  /** What was taken before and came back. */
+  readonly #spare: ArrayBuffer[] = [];
 
   constructor() {
-    this.#bytes = new Uint8Array(4096);
+    this.#bytes = new Uint8Array(recordBufferBytes);
   }
 
   length(): number {
@@ -96,9 +103,16 @@ export class RecordBuffer {
   /** What was gathered, now the caller's; this buffer starts again. */
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.#bytes.subarray(0, this.#length);
-    this.#bytes = new Uint8Array(4096);
+    this.#bytes = new Uint8Array(this.#spare.pop() ?? new ArrayBuffer(recordBufferBytes));
     this.#length = 0;
     return taken;
+  }
+
+  /** Takes back memory whose records nobody needs any more. */
+  reuse(memory: ArrayBuffer): void {
+    if (this.#spare.length < spareMax && memory.byteLength <= spareBytesMax) {
+      this.#spare.push(memory);
+    }
   }
 
   #add(type: number, payload: Uint8Array): void {

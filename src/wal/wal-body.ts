@@ -128,7 +128,7 @@ export class WalBody {
     this.#queue.splice(0, count);
     const begun = this.#now();
     if (bytes > 0) writer.append(records);
-    this.#post({ type: "synced", number, batchMs: this.#now() - begun });
+    this.#post({ type: "synced", number, batchMs: this.#now() - begun, spent: records });
   }
 
   #prepareMissing(): void {

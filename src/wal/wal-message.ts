@@ -29,8 +29,14 @@ export type WalReply =
   | { readonly type: "opened"; readonly recovered: Recovered }
   // The directory cannot be opened: WalError's words.
   | { readonly type: "refused"; readonly kind: WalErrorKind; readonly message: string }
-  // `batchMs`: how long the write and sync took that made them durable.
-  | { readonly type: "synced"; readonly number: number; readonly batchMs: number }
+  // `batchMs`: how long the write and sync took that made them durable. `spent`: the records of
+  // the batch, for their memory to be used again; freed here, it would wait for two collectors.
+  | {
+      readonly type: "synced";
+      readonly number: number;
+      readonly batchMs: number;
+      readonly spent: readonly Uint8Array[];
+    }
   | { readonly type: "records"; readonly number: number; readonly records: Uint8Array }
   // A segment could not be prepared, for the disk is full; the log goes on in what is prepared.
   | { readonly type: "diskFull"; readonly message: string }

@@ -13,8 +13,11 @@ import type { WalReply, WalRequest, WalStart } from "./wal-message.ts";
 assert(parentPort !== null, "the log's thread has no parent");
 const port = parentPort;
 
+const memoryOf = (bytes: Uint8Array): ArrayBuffer => bytes.buffer as ArrayBuffer;
+
 const post = (reply: WalReply): void => {
   if (reply.type === "records") port.postMessage(reply, [reply.records.buffer as ArrayBuffer]);
+  else if (reply.type === "synced") port.postMessage(reply, reply.spent.map(memoryOf));
   else port.postMessage(reply);
 };
 

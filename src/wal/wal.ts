@@ -243,6 +243,7 @@ export class Wal implements Log {
     if (this.#isOver) return;
     switch (reply.type) {
       case "synced":
+        for (const { buffer } of reply.spent) this.#gathering.reuse(buffer as ArrayBuffer);
         this.#synced(reply.batchMs);
         this.#resolveUpTo(reply.number);
         return;
