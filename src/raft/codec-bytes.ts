@@ -18,12 +18,6 @@ export const memberIdBytes = 8;
 
 const twoTo32 = 0x100000000;
 
-export function varintBytes(value: number): number {
-  let count = 1;
-  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) count++;
-  return count;
-}
-
 export class ByteWriter {
   readonly #target: Uint8Array;
   #at: number;

@@ -10,13 +10,13 @@
 // throws DecodeError for anything else, and what it returns obeys message.ts: entries of an append
 // follow each other and its `previous`, with terms that never fall nor exceed the message's.
 import { assert, unreachable } from "../base/assert.ts";
+import { varintBytes } from "../base/bytes.ts";
 import type { MemberId } from "../base/ids.ts";
 import {
   ByteReader,
   ByteWriter,
   DecodeError,
   memberIdBytes,
-  varintBytes,
   varintBytesMax,
 } from "./codec-bytes.ts";
 import type { Configuration, Entry, EntryId, EntryKind, HardState } from "./entry.ts";

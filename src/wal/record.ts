@@ -13,6 +13,7 @@
 // is ever skipped.
 import { crc32 } from "node:zlib";
 import { assert } from "../base/assert.ts";
+import { varintBytes } from "../base/bytes.ts";
 import type { ClusterId, Index, MemberId, StoreId } from "../base/ids.ts";
 import type { Configuration, Entry, EntryId, HardState } from "../raft/entry.ts";
 import {
@@ -25,13 +26,7 @@ import {
   entryBytes,
   writeEntry,
 } from "../raft/codec.ts";
-import {
-  ByteReader,
-  ByteWriter,
-  memberIdBytes,
-  varintBytes,
-  varintBytesMax,
-} from "../raft/codec-bytes.ts";
+import { ByteReader, ByteWriter, memberIdBytes, varintBytesMax } from "../raft/codec-bytes.ts";
 import type { Identity } from "./log.ts";
 
 /** State of the log before a segment's first record. */

@@ -3,7 +3,8 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { MemberId } from "../../src/base/ids.ts";
-import { ByteReader, ByteWriter, DecodeError, varintBytes } from "../../src/raft/codec-bytes.ts";
+import { varintBytes } from "../../src/base/bytes.ts";
+import { ByteReader, ByteWriter, DecodeError } from "../../src/raft/codec-bytes.ts";
 import { entryBytes } from "../../src/raft/codec.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import {
