@@ -28,6 +28,9 @@ interface PendingWrite {
   last: Index;
 }
 
+/** Stands in spent slots, so that they keep no entry's bytes. */
+const spentEntry: Entry = { term: 0, index: 0, kind: "normal", data: new Uint8Array(0) };
+
 /** Runs kept; older terms are forgotten and read from disk again. */
 const termRunsMax = 1024;
 
@@ -189,6 +192,7 @@ export class RaftLog {
     const lastOut = Math.min(commit, this.#durable);
     while (this.#tailFirst <= lastOut && this.tailBytes() > this.#tailBytesMax) {
       this.#bytesBefore = this.#byteEnd(this.#head);
+      this.#entries[this.#head] = spentEntry;
       this.#head++;
       this.#tailFirst++;
     }
