@@ -1,5 +1,6 @@
 // `npm run sim:mistakes`: does the simulator see what it is for? Plants each mistake of
-// test/sim/mistakes in a scratch copy of the tree, builds it, and runs seeds until something is
+// test/sim/mistakes in a scratch copy of the tree, builds it, and runs seeds of five members (some
+// mistakes need two leaders, and three members hardly have room for them) until something is
 // violated. Fails when a mistake survives, does not apply or does not build.
 import { spawnSync } from "node:child_process";
 import {
@@ -33,7 +34,7 @@ function seedThatFinds(patch) {
   run("git", ["apply", join(patches, patch)], { cwd: tree, env });
   const tsc = "node_modules/typescript/bin/tsc";
   run(process.execPath, [tsc, "-p", "tsconfig.sim.json", "--outDir", "out"], { cwd: tree });
-  const args = ["out/test/sim/sim-main.js", "--seeds", seedsMax, "--first"];
+  const args = ["out/test/sim/sim-main.js", "--seeds", seedsMax, "--members", "5", "--first"];
   const found = spawnSync(process.execPath, args, { cwd: tree, encoding: "utf8" });
   return found.status === 1 ? found.stderr.trim().split("\n")[0] : null;
 }

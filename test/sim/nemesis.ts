@@ -254,13 +254,17 @@ export class Nemesis {
     });
   }
 
+  /** Often the one that leads: what happens to it matters most. */
   #any(): SimMember {
-    return this.#prng.pick(this.#cluster.members);
+    const leader = this.#prng.chance(0.4) ? this.#cluster.leader() : null;
+    return leader ?? this.#prng.pick(this.#cluster.members);
   }
 
   #anyRunning(): SimMember | undefined {
     const running = this.#cluster.running();
-    return running.length === 0 ? undefined : this.#prng.pick(running);
+    if (running.length === 0) return undefined;
+    const member = this.#any();
+    return member.isRunning() ? member : this.#prng.pick(running);
   }
 
   #later(delayMs: number, run: () => void): void {

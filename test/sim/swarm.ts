@@ -65,13 +65,13 @@ export function swarmOf(seed: number, sizeGiven: number | null): Swarm {
       delayMsMin: prng.pick([0.1, 0.5, 1]),
       delayMsMax,
       loss: prng.pick([0, 0, 0.01, 0.05]),
-      duplication: prng.pick([0, 0, 0.02, 0.2]),
+      duplication: prng.pick([0, 0.02, 0.2, 0.7]),
       tail: prng.pick([0, 0, 0.01, 0.1]),
       tailMs: prng.pick([50, 500, 5000]),
     },
     raft: {
       // Few ticks: candidates often draw the same timeout.
-      ...(prng.chance(0.3) ? { heartbeatTicks: 1, electionTicksMin: 6 } : {}),
+      ...(prng.chance(0.5) ? { heartbeatTicks: 1, electionTicksMin: 6 } : {}),
       appendBytesMax: prng.pick([1, 200, 2000, 1 << 20]),
       inflightCountMax: prng.pick([1, 4, 128]),
       inflightBytesMax: prng.pick([1, 1000, 8 << 20]),
