@@ -34,7 +34,8 @@ export interface LeveldbOptions {
 }
 
 export const leveldbDefaults: LeveldbOptions = {
-  writeBufferBytes: 8 * 1024 * 1024,
+  // LevelDB's own: two are in memory while one is written, in pieces that malloc hardly reuses.
+  writeBufferBytes: 4 * 1024 * 1024,
   cacheBytes: 32 * 1024 * 1024,
 };
 

@@ -26,7 +26,11 @@ const nobody: WalListener = { reply() {}, died() {} };
 
 export function startWorker(start: WalStart): WalChannel {
   let listener = nobody;
-  const worker = new Worker(new URL("./wal-worker.js", import.meta.url), { workerData: start });
+  // Nearly nothing there lives long: with more room it would only be collected later.
+  const worker = new Worker(new URL("./wal-worker.js", import.meta.url), {
+    workerData: start,
+    resourceLimits: { maxYoungGenerationSizeMb: 3 },
+  });
   let isEnding = false;
   worker.on("message", (reply: WalReply) => listener.reply(reply));
   worker.on("error", (error) => listener.died(error));
