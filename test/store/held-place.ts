@@ -44,7 +44,7 @@ function recording(backend: Backend, batches: (readonly BackendOperation[])[]): 
   return {
     getSync: (key) => backend.getSync(key),
     write: (operations, options) => {
-      batches.push(operations.map((operation) => ({ ...operation })));
+      batches.push(operations.map(copyOf));
       return backend.write(operations, options);
     },
     snapshot: () => backend.snapshot(),
@@ -52,4 +52,12 @@ function recording(backend: Backend, batches: (readonly BackendOperation[])[]): 
     markDamaged: (reason) => backend.markDamaged(reason),
     close: () => backend.close(),
   };
+}
+
+/** The memory of a batch is the store's again when it is written. */
+function copyOf(operation: BackendOperation): BackendOperation {
+  const key = Uint8Array.from(operation.key);
+  return operation.type === "del"
+    ? { type: "del", key }
+    : { type: "put", key, value: Uint8Array.from(operation.value) };
 }
