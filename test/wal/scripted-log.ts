@@ -17,7 +17,10 @@ export interface LogContent {
   readonly entries: readonly Entry[];
 }
 
-export const emptyContent: LogContent = { hardState: { term: 0, vote: null, commit: 0 }, entries: [] };
+export const emptyContent: LogContent = {
+  hardState: { term: 0, vote: null, commit: 0 },
+  entries: [],
+};
 
 export function contentAfter(content: LogContent, { hardState, entries }: LogAppend): LogContent {
   const first = entries[0];
