@@ -20,6 +20,13 @@ export interface MemoryImage {
   readonly damage: string | null;
 }
 
+/** A row as it was before a write; null: there was none. */
+export interface Overwritten {
+  /** Its key. */
+  readonly text: string;
+  readonly row: BackendRow | null;
+}
+
 export const emptyImage: MemoryImage = { rows: new Map(), damage: null };
 
 export class MemoryPlace implements BackendPlace {
@@ -72,8 +79,15 @@ export class MemoryBackend implements Backend {
   }
 
   write(operations: readonly BackendOperation[]): Promise<void> {
+    this.replace(operations);
+    return Promise.resolve();
+  }
+
+  /** Writes, and gives what each operation overwrote, in their order: to be undone newest first. */
+  replace(operations: readonly BackendOperation[]): readonly Overwritten[] {
     assert(this.#isOpen, "write to a closed backend");
-    for (const operation of operations) {
+    this.#sorted = null;
+    return operations.map((operation) => {
       const text = textOf(operation.key);
       const old = this.#rows.get(text);
       if (old !== undefined) this.#bytes -= old.key.length + old.value.length;
@@ -84,9 +98,8 @@ export class MemoryBackend implements Backend {
       } else {
         this.#rows.delete(text);
       }
-    }
-    this.#sorted = null;
-    return Promise.resolve();
+      return { text, row: old ?? null };
+    });
   }
 
   snapshot(): BackendSnapshot {

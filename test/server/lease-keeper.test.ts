@@ -4,8 +4,9 @@ import { afterEach, describe, expect, test } from "vitest";
 import { RequestError } from "../../src/base/errors.ts";
 import type { LeaseId } from "../../src/base/ids.ts";
 import { LeaseKeeper } from "../../src/server/lease-keeper.ts";
-import { SimCluster, noLimits } from "../sim/cluster.ts";
-import type { SimMember } from "../sim/cluster.ts";
+import { SimCluster } from "../sim/cluster.ts";
+import { noLimits } from "../sim/sim-member.ts";
+import type { SimMember } from "../sim/sim-member.ts";
 
 const lease = "7587" as LeaseId;
 const electionMs = 1000;

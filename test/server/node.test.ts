@@ -2,8 +2,9 @@
 // while members crash, pause, are cut off, wiped, slow or stopped.
 import { afterEach, describe, expect, test } from "vitest";
 import { RequestError } from "../../src/base/errors.ts";
-import { SimCluster, noLimits } from "../sim/cluster.ts";
-import type { ClusterOptions, SimMember } from "../sim/cluster.ts";
+import { SimCluster } from "../sim/cluster.ts";
+import { noLimits } from "../sim/sim-member.ts";
+import type { ClusterOptions, SimMember } from "../sim/sim-member.ts";
 
 let cluster: SimCluster;
 

@@ -5,7 +5,8 @@ import { RequestError } from "../../src/base/errors.ts";
 import type { MemberId } from "../../src/base/ids.ts";
 import type { Prng } from "../../src/base/prng.ts";
 import type { CallContext, ResponseSink, StreamMethod } from "../../src/api/method.ts";
-import type { SimCluster, SimMember } from "./cluster.ts";
+import type { SimCluster } from "./cluster.ts";
+import type { SimMember } from "./sim-member.ts";
 import { must, Violation } from "./violation.ts";
 
 export type Reply =
@@ -72,7 +73,7 @@ export class ClientLink {
       };
       const lost = () => over(unknown);
       const timer = this.#cluster.clock.after(limits.timeoutMs, () => {
-        abort.abort();
+        abort.abort(gone);
         over(unknown);
       });
       this.#remember(member, lost);
@@ -137,7 +138,7 @@ export class ClientLink {
       close: () => {
         isOpen = false;
         this.#forget(member, lost);
-        this.#later(() => clock.arrive(() => abort.abort()));
+        this.#later(() => clock.arrive(() => abort.abort(gone)));
       },
     };
   }
@@ -219,6 +220,9 @@ class RequestQueue implements AsyncIterable<Uint8Array> {
     };
   }
 }
+
+/** Why a call is aborted. A reason of our own: the default one is an exception, made with a stack. */
+const gone = "the client is gone";
 
 const noMetadata: ReadonlyMap<string, string> = new Map();
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { RequestError } from "../../src/base/errors.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { SimCluster } from "./cluster.ts";
-import type { SimMember } from "./cluster.ts";
+import type { SimMember } from "./sim-member.ts";
 import { calmNetwork } from "./sim-network.ts";
 
 interface Story {

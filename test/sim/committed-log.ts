@@ -18,6 +18,7 @@ import { decodeCommand } from "../../src/state/command.ts";
 import type { CommandRequest } from "../../src/state/command.ts";
 import type { AppliedEntry, Outcome } from "../../src/state/outcome.ts";
 import { NaiveMachine, rangeOf } from "../state/naive-machine.ts";
+import { isSame, textOf, textOfBytes } from "./same-message.ts";
 import { must } from "./violation.ts";
 
 export interface CommittedEntry {
@@ -135,12 +136,12 @@ export class CommittedLog {
     const expected = request === null ? nothing : this.#expected(request, entry);
     const before = this.revision();
     must(
-      textOf(outcome) === textOf(expected.outcome),
+      isSame(outcome, expected.outcome),
       "model",
       () => `${index} answers ${textOf(outcome)}, not ${textOf(expected.outcome)}`,
     );
     must(
-      textOf(events?.events ?? []) === textOf(expected.events),
+      isSame(events?.events ?? [], expected.events),
       "model",
       () => `${index} has events ${textOf(events)}, not ${textOf(expected.events)}`,
     );
@@ -205,28 +206,3 @@ export class CommittedLog {
 }
 
 const nothing = { outcome: { type: "none" } as const, events: [] };
-
-export function textOfBytes(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
-}
-
-/** Equal texts: equal messages. Bytes by their content, fields by name whatever their order. */
-export function textOf(message: unknown): string {
-  return written(message, () => true);
-}
-
-/** As textOf, without the headers, which say who answered. */
-export function answerText(message: unknown): string {
-  return written(message, (field) => field !== "header");
-}
-
-function written(value: unknown, isKept: (field: string) => boolean): string {
-  if (value instanceof Uint8Array) return `'${textOfBytes(value)}'`;
-  if (Array.isArray(value)) return `[${value.map((item) => written(item, isKept)).join()}]`;
-  if (typeof value !== "object" || value === null) return String(value);
-  const fields = Object.entries(value)
-    .filter(([field, content]) => content !== undefined && isKept(field))
-    .sort(([left], [right]) => (left < right ? -1 : 1))
-    .map(([field, content]) => `${field}: ${written(content, isKept)}`);
-  return `{${fields.join(", ")}}`;
-}

@@ -5,17 +5,39 @@
 import { assert } from "../../src/base/assert.ts";
 import type { Clock, Timer } from "../../src/base/clock.ts";
 
-interface Pending {
+/** A timer that was set, and what its setter holds of it. */
+class Pending implements Timer {
   readonly at: number;
   readonly order: number;
   /** Null: fired or cancelled. */
   fire: (() => void) | null;
+  /** Of its clock. */
+  readonly #live: { count: number };
+
+  constructor(at: number, order: number, fire: () => void, live: { count: number }) {
+    this.at = at;
+    this.order = order;
+    this.fire = fire;
+    this.#live = live;
+  }
+
+  cancel(): void {
+    this.take();
+  }
+
+  /** What it would do, which it does not any more. */
+  take(): (() => void) | null {
+    const { fire } = this;
+    if (fire !== null) this.#live.count -= 1;
+    this.fire = null;
+    return fire;
+  }
 }
 
 export class FakeClock implements Clock {
   #now: number;
   #order = 0;
-  #liveCount = 0;
+  readonly #live = { count: 0 };
   /** A binary heap, earliest first; cancelled timers stay until they come up. */
   readonly #heap: Pending[] = [];
   #soon: (() => void)[] = [];
@@ -30,15 +52,11 @@ export class FakeClock implements Clock {
   }
 
   after(delayMs: number, fire: () => void): Timer {
-    const pending: Pending = { at: this.#now + Math.max(0, delayMs), order: this.#order++, fire };
-    this.#liveCount += 1;
+    const at = delayMs > 0 ? this.#now + delayMs : this.#now;
+    const pending = new Pending(at, this.#order++, fire, this.#live);
+    this.#live.count += 1;
     this.#push(pending);
-    return {
-      cancel: () => {
-        if (pending.fire !== null) this.#liveCount -= 1;
-        pending.fire = null;
-      },
-    };
+    return pending;
   }
 
   soon(run: () => void): void {
@@ -76,11 +94,9 @@ export class FakeClock implements Clock {
   fireNext(): void {
     this.#dropCancelled();
     const next = this.#pop();
-    const fire = next?.fire;
-    assert(next !== undefined && fire, "no timer is set");
-    this.#now = Math.max(this.#now, next.at);
-    next.fire = null;
-    this.#liveCount -= 1;
+    const fire = next?.take() ?? null;
+    assert(next !== undefined && fire !== null, "no timer is set");
+    if (next.at > this.#now) this.#now = next.at;
     fire();
   }
 
@@ -102,7 +118,7 @@ export class FakeClock implements Clock {
 
   /** Timers set and neither fired nor cancelled. */
   timerCount(): number {
-    return this.#liveCount;
+    return this.#live.count;
   }
 
   #dropCancelled(): void {

@@ -22,7 +22,7 @@ import type {
   TxnResponse,
 } from "../../src/proto/etcdserverpb/kv.ts";
 import type { CommittedLog } from "./committed-log.ts";
-import { answerText, textOf, textOfBytes } from "./committed-log.ts";
+import { answerText, isSame, isSameAnswer, textOf, textOfBytes } from "./same-message.ts";
 import { must } from "./violation.ts";
 
 export type KvCall =
@@ -173,7 +173,7 @@ export class History {
     const revision = response.header?.revision ?? 0;
     const expected = this.#log.rangeAt(request, revision);
     must(
-      answerText(response) === answerText(expected),
+      isSameAnswer(response, expected),
       "G2",
       () =>
         `${name(operation)} reads ${textOf(response)} at ${revision}, not ${answerText(expected)}`,
@@ -184,18 +184,17 @@ export class History {
   #checkWrite(operation: Operation, answer: KvAnswer, revision: Revision): void {
     const { call } = operation;
     const committed = this.#log.byRevision[revision];
-    const isSame =
-      committed?.request?.$case === call.kind &&
-      textOf(committed.request.value) === textOf(call.request);
+    const isThere =
+      committed?.request?.$case === call.kind && isSame(committed.request.value, call.request);
     must(
-      isSame,
+      isThere,
       "I22",
       () => `${name(operation)} is acknowledged at ${revision}, another is there`,
     );
     const { outcome } = committed ?? {};
     const expected = outcome !== undefined && "response" in outcome ? outcome.response : null;
     must(
-      answerText(answer.response) === answerText(expected),
+      isSameAnswer(answer.response, expected),
       "I28",
       () => `${name(operation)} answers ${textOf(answer.response)}, not ${answerText(expected)}`,
     );
@@ -205,11 +204,12 @@ export class History {
   #checkIdle(operation: Operation, answer: KvAnswer, revision: Revision): void {
     const { call } = operation;
     if (call.kind === "txn") {
-      const expected = answerText(this.#log.txnAt(call.request, revision));
+      const expected = this.#log.txnAt(call.request, revision);
       must(
-        answerText(answer.response) === expected,
+        isSameAnswer(answer.response, expected),
         "G2",
-        () => `${name(operation)} answers ${textOf(answer.response)} at ${revision}: ${expected}`,
+        () =>
+          `${name(operation)} answers ${textOf(answer.response)} at ${revision}: ${answerText(expected)}`,
       );
     }
     if (call.kind !== "deleteRange") return;

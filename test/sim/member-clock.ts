@@ -14,6 +14,21 @@ export interface MemberClockHooks {
 
 const punctual: MemberClockHooks = { turnDelayMs: () => 0, turned: () => {} };
 
+/** May be cancelled after it came due: while it is held. */
+class HeldTimer implements Timer {
+  fire: (() => void) | null;
+  below: Timer | null = null;
+
+  constructor(fire: () => void) {
+    this.fire = fire;
+  }
+
+  cancel(): void {
+    this.fire = null;
+    this.below?.cancel();
+  }
+}
+
 export class MemberClock implements Clock {
   readonly #clock: Clock;
   readonly #hooks: MemberClockHooks;
@@ -45,33 +60,31 @@ export class MemberClock implements Clock {
   }
 
   after(delayMs: number, fire: () => void): Timer {
-    let isCancelled = false;
-    const timer = this.#clock.after(delayMs / this.#rate, () =>
-      this.#run(this.#heldTimers, () => {
-        if (!isCancelled) fire();
-      }),
-    );
-    return {
-      cancel: () => {
-        isCancelled = true;
-        timer.cancel();
-      },
+    const timer = new HeldTimer(fire);
+    const run = () => {
+      if (this.#state === "paused") this.#heldTimers.push(run);
+      else if (this.#state === "running") timer.fire?.();
     };
+    timer.below = this.#clock.after(delayMs / this.#rate, run);
+    return timer;
   }
 
   soon(run: () => void): void {
     const turn = () => {
+      if (this.#state === "paused") this.#heldTimers.push(turn);
+      if (this.#state !== "running") return;
       run();
       this.#hooks.turned();
     };
     const delayMs = this.#hooks.turnDelayMs();
-    if (delayMs > 0) this.#clock.after(delayMs, () => this.#run(this.#heldTimers, turn));
-    else this.#clock.soon(() => this.#run(this.#heldTimers, turn));
+    if (delayMs > 0) this.#clock.after(delayMs, turn);
+    else this.#clock.soon(turn);
   }
 
   /** Something arrives from outside: at a socket, or from another thread. */
   arrive(take: () => void): void {
-    this.#run(this.#heldInput, take);
+    if (this.#state === "running") take();
+    else if (this.#state === "paused") this.#heldInput.push(take);
   }
 
   pause(): void {
@@ -88,7 +101,8 @@ export class MemberClock implements Clock {
     const held = [...this.#heldTimers, ...this.#heldInput];
     this.#heldTimers = [];
     this.#heldInput = [];
-    for (const run of held) this.#run(this.#heldInput, run);
+    // What runs may pause the process again: the rest is then held once more.
+    for (const run of held) this.arrive(run);
   }
 
   /** For good: nothing fires any more. */
@@ -96,10 +110,5 @@ export class MemberClock implements Clock {
     this.#state = "dead";
     this.#heldTimers = [];
     this.#heldInput = [];
-  }
-
-  #run(held: (() => void)[], run: () => void): void {
-    if (this.#state === "running") run();
-    else if (this.#state === "paused") held.push(run);
   }
 }

@@ -5,7 +5,8 @@
 import type { MemberId } from "../../src/base/ids.ts";
 import { Prng } from "../../src/base/prng.ts";
 import type { ClientLink } from "./client-link.ts";
-import type { SimCluster, SimMember } from "./cluster.ts";
+import type { SimCluster } from "./cluster.ts";
+import type { SimMember } from "./sim-member.ts";
 import { calmNetwork } from "./sim-network.ts";
 import type { FaultKind, Swarm } from "./swarm.ts";
 import { driftMax } from "./swarm.ts";

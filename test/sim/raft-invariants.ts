@@ -9,7 +9,7 @@
 import { equalBytes } from "../../src/base/bytes.ts";
 import type { Index, MemberId, Term } from "../../src/base/ids.ts";
 import type { Entry, HardState } from "../../src/raft/entry.ts";
-import type { Message } from "../../src/raft/message.ts";
+import type { HeartbeatMessage, Message } from "../../src/raft/message.ts";
 import type { FollowerProgress } from "../../src/raft/raft.ts";
 import type { LogAppend, RaftStatus } from "../../src/raft/ready.ts";
 import { must } from "./violation.ts";
@@ -52,8 +52,8 @@ export class RaftInvariants {
   readonly #committed: Term[] = [];
   /** Highest index whose outcome some client may know. */
   #acknowledged: Index = 0;
-  /** Newest confirmation round, by "leader>follower/term". */
-  readonly #rounds = new Map<string, number>();
+  /** By term: the newest confirmation round that its leader sent to each. */
+  readonly #rounds = new Map<Term, Map<MemberId, number>>();
   /** Read requests of followers: the lowest index that may answer. */
   readonly #readFloors = new Map<string, Index>();
   electionCount = 0;
@@ -136,9 +136,10 @@ export class RaftInvariants {
         return;
       case "heartbeat":
         this.#leads(member, term);
-        return this.#newRound(`${from}>${to}/${term}`, message.round, line);
+        return this.#newRound(message, line);
       case "heartbeatResponse": {
-        const sent = this.#rounds.get(`${to}>${from}/${term}`) ?? 0;
+        const isLeader = this.#leaders.get(term) === to;
+        const sent = isLeader ? (this.#rounds.get(term)?.get(from) ?? 0) : 0;
         return must(message.round <= sent, "I24", () => `${line()}: round ${message.round}`);
       }
       case "appendResponse": {
@@ -185,14 +186,15 @@ export class RaftInvariants {
   turned(member: ObservedMember): void {
     const raft = member.raft();
     raft.checkInvariants();
-    const { role, term, commit, durable } = raft.status();
+    const status = raft.status();
+    const { role, term } = status;
     const view = this.#view(member);
     if (role === "leader") {
       this.#leads(member, term);
       if (view.leadsTerm !== term) this.#promoted(member, view, term);
-      this.#checkProgress(member, view, durable);
+      this.#checkProgress(member, view, { status, progress: raft.progress() });
     }
-    this.#checkCommit(member, commit);
+    this.#checkCommit(member, status.commit);
   }
 
   /** I4 and I22. */
@@ -214,10 +216,13 @@ export class RaftInvariants {
   }
 
   /** I10 and I11: what the leader believes is so, and what a majority has is committed. */
-  #checkProgress(member: ObservedMember, view: View, durable: Index): void {
-    const raft = member.raft();
-    const { term, commit } = raft.status();
-    const progress = raft.progress();
+  #checkProgress(
+    member: ObservedMember,
+    view: View,
+    told: { status: RaftStatus; progress: readonly FollowerProgress[] },
+  ): void {
+    const { progress } = told;
+    const { term, commit, durable } = told.status;
     let isNews = view.matches.get(member.id) !== durable;
     for (const { member: id, match } of progress) {
       if (view.matches.get(id) === match) continue;
@@ -301,9 +306,11 @@ export class RaftInvariants {
     else must(known === candidate, "I2", () => `${voter} votes twice in term ${term}`);
   }
 
-  #newRound(key: string, round: number, line: () => string): void {
-    must(round > (this.#rounds.get(key) ?? 0), "I24", () => `${line()}: round ${round} again`);
-    this.#rounds.set(key, round);
+  #newRound({ term, to, round }: HeartbeatMessage, line: () => string): void {
+    let rounds = this.#rounds.get(term);
+    if (rounds === undefined) this.#rounds.set(term, (rounds = new Map()));
+    must(round > (rounds.get(to) ?? 0), "I24", () => `${line()}: round ${round} again`);
+    rounds.set(to, round);
   }
 
   #view({ id }: ObservedMember): View {

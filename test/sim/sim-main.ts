@@ -40,6 +40,8 @@ async function main(): Promise<void> {
   const size = values.members === undefined ? null : countOf(values.members);
   if (values.seed !== undefined) return replay(countOf(values.seed), size);
   if (values.seeds === undefined) throw new Error(usage);
+  // A stack for every refused call is dear. A replay has them.
+  Error.stackTraceLimit = 0;
   const [from, seeds] = [countOf(values.from), countOf(values.seeds)];
   const jobs = countOf(values.jobs);
   const started = performance.now();

@@ -39,10 +39,13 @@ const leaseCallMs = 2000;
 /** Frames kept for late replay. */
 const archiveMax = 256;
 
+/** On its way to one member; doubles and replays are for that member too. */
 interface Sent {
   readonly frame: Buffer;
   readonly to: MemberId;
   readonly from: SimTransport;
+  /** What the frame holds, once it was decoded. */
+  messages: readonly Message[] | null;
 }
 
 export class SimNetwork {
@@ -54,8 +57,8 @@ export class SimNetwork {
   /** Sees every message that is delivered. */
   observe: (message: Message) => void = () => {};
   readonly #transports = new Map<MemberId, SimTransport>();
-  /** "from>to": nothing passes. */
-  readonly #cuts = new Set<string>();
+  /** By sender, to whom nothing of its passes. */
+  readonly #cuts = new Map<MemberId, Set<MemberId>>();
   readonly #archive: Sent[] = [];
   #archiveNext = 0;
 
@@ -73,11 +76,13 @@ export class SimNetwork {
 
   /** One way. */
   cut(from: MemberId, to: MemberId): void {
-    this.#cuts.add(`${from}>${to}`);
+    const cut = this.#cuts.get(from);
+    if (cut === undefined) this.#cuts.set(from, new Set([to]));
+    else cut.add(to);
   }
 
   uncut(from: MemberId, to: MemberId): void {
-    this.#cuts.delete(`${from}>${to}`);
+    this.#cuts.get(from)?.delete(to);
   }
 
   /** Both ways, between the member and everyone else. */
@@ -94,7 +99,7 @@ export class SimNetwork {
   }
 
   isCut(from: MemberId, to: MemberId): boolean {
-    return this.#cuts.size > 0 && this.#cuts.has(`${from}>${to}`);
+    return this.#cuts.get(from)?.has(to) ?? false;
   }
 
   /** Its process is gone: the others see their connections reset. */
@@ -114,7 +119,7 @@ export class SimNetwork {
   carry(message: Message, from: SimTransport): void {
     this.sent(message);
     if (this.isCut(message.from, message.to) || this.#prng.chance(this.faults.loss)) return;
-    const sent = { frame: encodeFrame([message]), to: message.to, from };
+    const sent: Sent = { frame: encodeFrame([message]), to: message.to, from, messages: null };
     this.#archive[this.#archiveNext++ % archiveMax] = sent;
     const copies = this.#prng.chance(this.faults.duplication) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) this.#deliverLater(sent);
@@ -164,11 +169,13 @@ export class SimNetwork {
       .map(({ self }) => self);
   }
 
-  #deliverLater({ frame, to, from }: Sent): void {
+  #deliverLater(sent: Sent): void {
+    const { to, from } = sent;
     this.#later(() => {
       const transport = this.#transports.get(to);
       if (transport === undefined || this.isCut(from.self, to)) return;
-      for (const message of decodeFrame(frame)) {
+      sent.messages ??= decodeFrame(sent.frame);
+      for (const message of sent.messages) {
         if (transport.deliver(message, from)) this.observe(message);
       }
     });

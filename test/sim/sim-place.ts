@@ -4,7 +4,6 @@
 // directory may be lost: it is a cache of the log (L1).
 import { assert } from "../../src/base/assert.ts";
 import type { Clock } from "../../src/base/clock.ts";
-import { textOf } from "../../src/store/overlay.ts";
 import type {
   Backend,
   BackendOpening,
@@ -14,9 +13,7 @@ import type {
   BackendSnapshot,
 } from "../../src/store/backend.ts";
 import { emptyImage, MemoryBackend } from "../../src/store/memory-backend.ts";
-
-/** What a batch overwrote; null: there was no such row. */
-type Undo = ReadonlyMap<string, BackendRow | null>;
+import type { Overwritten } from "../../src/store/memory-backend.ts";
 
 /** Older batches are as good as synced. */
 const undoMax = 64;
@@ -61,7 +58,8 @@ class SimBackend implements Backend {
   readonly #memory: MemoryBackend;
   readonly #clock: Clock;
   readonly #writeDelayMs: () => number;
-  #undo: Undo[] = [];
+  /** By batch, newest last. */
+  readonly #undo: (readonly Overwritten[])[] = [];
 
   constructor(rows: ReadonlyMap<string, BackendRow>, clock: Clock, writeDelayMs: () => number) {
     this.#memory = new MemoryBackend({ rows, damage: null });
@@ -76,26 +74,21 @@ class SimBackend implements Backend {
   write(operations: readonly BackendOperation[]): Promise<void> {
     const delayMs = this.#writeDelayMs();
     // The first batch belongs to opening, which takes no time here.
-    if (delayMs <= 0 || this.#undo.length === 0) return this.#take(operations);
+    if (delayMs <= 0 || this.#undo.length === 0) {
+      this.#take(operations);
+      return Promise.resolve();
+    }
     return new Promise((resolve) => {
       this.#clock.after(delayMs, () => {
-        void this.#take(operations);
+        this.#take(operations);
         resolve();
       });
     });
   }
 
-  #take(operations: readonly BackendOperation[]): Promise<void> {
-    const undo = new Map<string, BackendRow | null>();
-    for (const { key } of operations) {
-      const text = textOf(key);
-      if (undo.has(text)) continue;
-      const value = this.#memory.getSync(key);
-      undo.set(text, value === undefined ? null : { key: new Uint8Array(key), value });
-    }
-    this.#undo.push(undo);
+  #take(operations: readonly BackendOperation[]): void {
+    this.#undo.push(this.#memory.replace(operations));
     if (this.#undo.length > undoMax) this.#undo.shift();
-    return this.#memory.write(operations);
   }
 
   snapshot(): BackendSnapshot {
@@ -117,7 +110,7 @@ class SimBackend implements Backend {
   rowsWithout(lostMax: number): ReadonlyMap<string, BackendRow> {
     const rows = new Map(this.#memory.image().rows);
     for (let lost = 0; lost < lostMax; lost++) {
-      for (const [text, row] of this.#undo.pop() ?? []) {
+      for (const { text, row } of this.#undo.pop()?.toReversed() ?? []) {
         if (row === null) rows.delete(text);
         else rows.set(text, row);
       }

@@ -4,9 +4,12 @@
 // have everything and leases are over. Whatever is wrong is one Violation.
 import { AssertionError } from "../../src/base/assert.ts";
 import { Prng } from "../../src/base/prng.ts";
+import type { Entry } from "../../src/raft/entry.ts";
+import type { Message } from "../../src/raft/message.ts";
+import type { LogAppend } from "../../src/raft/ready.ts";
+import type { AppliedEntry } from "../../src/state/outcome.ts";
 import { ClientLink } from "./client-link.ts";
 import { SimCluster } from "./cluster.ts";
-import type { ClusterObserver, SimMember } from "./cluster.ts";
 import { CommittedLog } from "./committed-log.ts";
 import { History } from "./history.ts";
 import { LeaseValidator } from "./lease-validator.ts";
@@ -16,6 +19,7 @@ import { checkRegister } from "./register.ts";
 import { keyCount } from "./requests.ts";
 import { driftMax, swarmOf } from "./swarm.ts";
 import type { FaultKind, Swarm } from "./swarm.ts";
+import type { ClusterObserver, SimMember } from "./sim-member.ts";
 import { must, Violation } from "./violation.ts";
 import { WatchClients } from "./watch-client.ts";
 import { Workload } from "./workload.ts";
@@ -53,6 +57,8 @@ const safetyMs = 30_000;
 const callsMs = 15_000;
 const writeMs = 15_000;
 const livenessMs = 30_000;
+/** Simulated time between two looks at what is waited for. */
+const lookMs = 50;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const simulation = await Simulation.start(options);
@@ -225,17 +231,18 @@ class Simulation {
     must(isReached, "liveness", () => `${what}: ${this.#state()}`);
   }
 
-  /** True: the condition holds. Looked at in steps: conditions are dear. */
+  /** True: the condition holds. Looked at now and then: conditions are dear. */
   async #runTo(end: number, condition: () => boolean): Promise<boolean> {
     const { clock } = this.#cluster;
-    for (;;) {
-      if (condition()) return true;
-      const lookAt = Math.min(end, clock.now() + 50);
-      while (await this.#cluster.step(lookAt)) this.#checkFailures();
+    let lookAt = clock.now();
+    const isReached = await this.#cluster.runTo(end, () => {
       this.#checkFailures();
-      clock.moveTo(lookAt);
-      if (lookAt === end) return condition();
-    }
+      const now = clock.now();
+      if (now < lookAt) return false;
+      lookAt = Math.min(end, now + lookMs);
+      return condition();
+    });
+    return isReached;
   }
 
   #checkFailures(): void {
@@ -293,16 +300,16 @@ class Watcher implements ClusterObserver {
     this.#clients?.reset(member);
   }
 
-  appending(member: SimMember, batch: Parameters<ClusterObserver["appending"]>[1]): void {
+  appending(member: SimMember, batch: LogAppend): void {
     this.#invariants?.appending(member, batch);
   }
 
-  applied(...[member, entry, applied]: Parameters<ClusterObserver["applied"]>): void {
+  applied(member: SimMember, entry: Entry, applied: AppliedEntry): void {
     this.#invariants?.applied(member, entry);
     this.#log?.applied(member, entry, applied);
   }
 
-  sent(member: SimMember, message: Parameters<ClusterObserver["sent"]>[1]): void {
+  sent(member: SimMember, message: Message): void {
     this.#invariants?.sent(member, message);
   }
 

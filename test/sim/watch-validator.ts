@@ -9,9 +9,9 @@ import { compareBytes } from "../../src/base/bytes.ts";
 import type { Revision } from "../../src/base/ids.ts";
 import type { WatchResponse } from "../../src/proto/etcdserverpb/watch.ts";
 import type { Event } from "../../src/proto/mvccpb/kv.ts";
-import { textOf } from "./committed-log.ts";
 import type { CommittedLog } from "./committed-log.ts";
 import { rangeRequest } from "./history.ts";
+import { isSame, textOf } from "./same-message.ts";
 import { must } from "./violation.ts";
 
 export interface WatchWish {
@@ -109,11 +109,11 @@ export class WatchValidator {
 
   #revision(revision: Revision, events: readonly Event[]): void {
     const wanted = this.#wanted(revision);
-    const isSame =
+    const isWanted =
       wanted.length === events.length &&
-      wanted.every(({ type, kv }, i) => type === events[i]?.type && isSamePair(kv, events[i]?.kv));
+      wanted.every(({ type, kv }, i) => type === events[i]?.type && isSame(kv, events[i]?.kv));
     must(
-      isSame,
+      isWanted,
       wanted.length > events.length ? "I35" : "I38",
       () => `${this.#name} at ${revision}: ${textOf(events)}, not ${textOf(wanted)}`,
     );
@@ -130,7 +130,7 @@ export class WatchValidator {
     const key = kv?.key ?? new Uint8Array(0);
     const [before] = this.#log.rangeAt(rangeRequest({ key }), revision - 1).kvs;
     must(
-      textOf(prevKv) === textOf(before),
+      isSame(prevKv, before),
       "I39",
       () => `${this.#name} at ${revision}: before was ${textOf(before)}, not ${textOf(prevKv)}`,
     );
@@ -153,19 +153,6 @@ export class WatchValidator {
         (type === 0 ? wantsPuts : wantsDeletes) && kv !== undefined && isIn(kv.key, this.wish),
     );
   }
-}
-
-function isSamePair(left: Event["kv"], right: Event["kv"]): boolean {
-  return (
-    left !== undefined &&
-    right !== undefined &&
-    left.modRevision === right.modRevision &&
-    left.createRevision === right.createRevision &&
-    left.version === right.version &&
-    left.lease === right.lease &&
-    compareBytes(left.key, right.key) === 0 &&
-    compareBytes(left.value, right.value) === 0
-  );
 }
 
 function isIn(key: Uint8Array, { key: first, rangeEnd: end }: WatchWish): boolean {

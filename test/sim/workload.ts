@@ -27,8 +27,9 @@ import {
   LeaseTimeToLiveResponse,
 } from "../../src/proto/etcdserverpb/lease.ts";
 import type { ClientLink, Reply } from "./client-link.ts";
-import type { SimCluster, SimMember } from "./cluster.ts";
-import { textOfBytes } from "./committed-log.ts";
+import type { SimCluster } from "./cluster.ts";
+import { textOfBytes } from "./same-message.ts";
+import type { SimMember } from "./sim-member.ts";
 import type { CommittedLog } from "./committed-log.ts";
 import { isCertain, rangeRequest } from "./history.ts";
 import type { Fate, History, KvAnswer, KvCall } from "./history.ts";
