@@ -1,8 +1,9 @@
 // One key of the index with its changes since the compaction floor: the newest with its metadata,
-// the older ones as bare places, two numbers each, because a history row holds the rest.
+// the older ones as bare places (older-changes.ts), because a history row holds the rest.
 import type { LeaseId, Revision } from "../base/ids.ts";
 import { noLease } from "../base/ids.ts";
 import type { KeyMeta, RevisionRef } from "./key-index.ts";
+import { OlderChanges } from "./older-changes.ts";
 
 export class KeyRecord implements KeyMeta {
   /** Owned, never changed. */
@@ -17,8 +18,8 @@ export class KeyRecord implements KeyMeta {
   /** What the digest holds for this key; 0 while it is not live. */
   hashLow = 0;
   hashHigh = 0;
-  // Main revision, then 2 * sub + (1: tombstone), for each older change, oldest first.
-  #older: number[] | null = null;
+  /** Null: none. */
+  #older: OlderChanges | null = null;
 
   constructor(key: Uint8Array) {
     this.key = key;
@@ -36,8 +37,9 @@ export class KeyRecord implements KeyMeta {
   /** Takes a new newest change; meta null: a tombstone. */
   change(at: RevisionRef, meta: KeyMeta | null): void {
     if (this.modRevision > 0) {
-      this.#older ??= [];
-      this.#older.push(this.modRevision, this.sub * 2 + (this.version === 0 ? 1 : 0));
+      this.#older ??= new OlderChanges();
+      const { modRevision: main, sub, version } = this;
+      this.#older.push({ main, sub, isTombstone: version === 0 });
     }
     this.createRevision = meta === null ? 0 : meta.createRevision;
     this.modRevision = at.main;
@@ -52,13 +54,10 @@ export class KeyRecord implements KeyMeta {
       return this.version === 0 ? undefined : { main: this.modRevision, sub: this.sub };
     }
     const older = this.#older;
-    if (older === null) return undefined;
-    const count = countUpTo(older, revision);
-    if (count === 0) return undefined;
-    const code = older[2 * count - 1] as number;
-    return code % 2 === 1
-      ? undefined
-      : { main: older[2 * count - 2] as number, sub: Math.floor(code / 2) };
+    const count = older?.countUpTo(revision) ?? 0;
+    if (older === null || count === 0) return undefined;
+    const { main, sub, isTombstone } = older.get(count - 1);
+    return isTombstone ? undefined : { main, sub };
   }
 
   /**
@@ -74,16 +73,12 @@ export class KeyRecord implements KeyMeta {
     const isGone = this.version === 0 && this.modRevision < revision;
     const older = this.#older;
     if (older !== null) {
-      const superseded = isNewestCovered ? older.length / 2 : coveredOlder(older, revision);
+      const superseded = isNewestCovered ? older.count() : coveredOlder(older, revision);
       // Of `revision` itself all changes stay: its history is whole, and can be proved so.
-      const count = Math.min(superseded, countUpTo(older, revision - 1));
+      const count = Math.min(superseded, older.countUpTo(revision - 1));
       const taken = Math.min(count, changesMax);
-      for (let i = 0; i < taken; i++) {
-        const code = older[2 * i + 1] as number;
-        forgotten({ main: older[2 * i] as number, sub: Math.floor(code / 2) });
-      }
-      if (2 * taken === older.length) this.#older = null;
-      else if (taken > 0) older.splice(0, 2 * taken);
+      older.forget(taken, forgotten);
+      if (older.count() === 0) this.#older = null;
       if (taken < count) return null;
     }
     if (isGone) forgotten({ main: this.modRevision, sub: this.sub });
@@ -91,23 +86,11 @@ export class KeyRecord implements KeyMeta {
   }
 }
 
-// How many of the older changes have a main revision <= revision.
-function countUpTo(older: readonly number[], revision: Revision): number {
-  let low = 0;
-  let high = older.length / 2;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((older[2 * middle] as number) <= revision) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 // How many older changes go when the newest one is above `revision`: all covered ones but the
 // last, and that too if it is a tombstone from before `revision`.
-function coveredOlder(older: readonly number[], revision: Revision): number {
-  const covered = countUpTo(older, revision);
+function coveredOlder(older: OlderChanges, revision: Revision): number {
+  const covered = older.countUpTo(revision);
   if (covered === 0) return 0;
-  const isTombstone = (older[2 * covered - 1] as number) % 2 === 1;
-  return isTombstone && (older[2 * covered - 2] as number) < revision ? covered : covered - 1;
+  const { main, isTombstone } = older.get(covered - 1);
+  return isTombstone && main < revision ? covered : covered - 1;
 }
