@@ -7,7 +7,7 @@
 import { grpcStatus, RequestError } from "../base/errors.ts";
 
 export const frameHeadBytes = 5;
-/** First allocation for a split message; it doubles from here. */
+/** First allocation for a split message; it grows fourfold from here, each a copy and garbage. */
 const holdBytesMin = 1_024;
 const nothing = Buffer.alloc(0);
 
@@ -55,8 +55,8 @@ export class FrameDecoder {
     const end = Math.min(chunk.length, at + Math.max(0, holdBytes - this.#heldBytes));
     const total = this.#heldBytes + end - at;
     if (total > this.#hold.length) {
-      const doubled = Math.min(2 * this.#hold.length, holdBytes);
-      const grown = Buffer.allocUnsafeSlow(Math.max(total, doubled, holdBytesMin));
+      const wanted = Math.min(4 * this.#hold.length, holdBytes);
+      const grown = Buffer.allocUnsafeSlow(Math.max(total, wanted, holdBytesMin));
       this.#hold.copy(grown, 0, 0, this.#heldBytes);
       this.#hold = grown;
     }

@@ -89,7 +89,9 @@ export function nodeOptions(settings: NodeSettings): NodeOptions {
     applyBudgetMs: 10,
     flushBytes: 256 << 10,
     flushMs: 20,
-    overlayBytesMax: 32 << 20,
+    // What gathers while one batch is written is the next batch, and LevelDB's tables are as large
+    // as batches: with large values this bound decides what a member weighs.
+    overlayBytesMax: 8 << 20,
     compactRowsPerSlice: 500,
     diskHangMs: 60_000,
     leaseCheckMs: 500,

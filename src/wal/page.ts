@@ -128,13 +128,17 @@ export function pagesFor(recordBytes: number): number {
   return Math.max(1, Math.ceil(recordBytes / pageRoom));
 }
 
-/** The pages of one batch, ready to be written in one piece, and the chain after them. */
+/** The pages of one batch, ready to be written in one piece, and the chain after them. They lie in
+ * `memory` when there is enough of it, every byte written anew. */
 export function encodePages(
   header: BatchHeader,
   records: readonly Uint8Array[],
   chainBefore: number,
+  memory?: Uint8Array,
 ): { pages: Uint8Array; chain: number } {
-  const pages = new Uint8Array(header.pageCount * pageBytes);
+  const bytes = header.pageCount * pageBytes;
+  const isEnough = memory !== undefined && memory.length >= bytes;
+  const pages = isEnough ? memory.subarray(0, bytes) : new Uint8Array(bytes);
   const content = new Uint8Array(contentBytes);
   const view = new DataView(content.buffer);
   writeHeader(view, header);

@@ -28,6 +28,10 @@ import {
   type Preparation,
 } from "./segment.ts";
 
+/** Pages of batches up to this size, which is about what gathers (wal-body.ts), are made in memory
+ * that is kept: freed, it would wait for this thread's collector, which little else wakes. */
+const pagesKeptBytes = 9 * 1024 * 1024;
+
 export interface WriterStart {
   readonly directory: string;
   readonly segmentBytes: number;
@@ -63,6 +67,8 @@ export class WalWriter {
   #file: number | null = null;
   #pageCount = 0;
   #poisoned = false;
+  /** Grows to the largest batch so far. */
+  #memory = new Uint8Array(0);
 
   constructor(files: Files, start: WriterStart) {
     this.#files = files;
@@ -141,7 +147,8 @@ export class WalWriter {
       durable: this.#end,
       oldestSegment: 1,
     };
-    const { pages, chain } = encodePages(header, records, this.#chain);
+    const memory = this.#pageMemory(pageCount * pageBytes);
+    const { pages, chain } = encodePages(header, records, this.#chain, memory);
     this.#files.write(file, pages, place.page * pageBytes);
     this.#files.sync(file);
     let start = 0;
@@ -152,6 +159,13 @@ export class WalWriter {
     this.#end = { segment: place.segment, page: place.page + pageCount };
     this.#chain = chain;
     this.#batch++;
+  }
+
+  #pageMemory(bytes: number): Uint8Array {
+    if (bytes <= pagesKeptBytes && bytes > this.#memory.length) {
+      this.#memory = new Uint8Array(Math.min(pagesKeptBytes, 2 * bytes));
+    }
+    return this.#memory;
   }
 
   /** Goes on in a new segment, with `records` in its first batch. */

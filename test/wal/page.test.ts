@@ -42,6 +42,8 @@ describe("encodePages", () => {
         const header = headerFor(joined.length);
         const { pages, chain } = encodePages(header, records, chainBefore);
         expect(pages.length).toBe(header.pageCount * pageBytes);
+        const used = new Uint8Array(4 * pageBytes).fill(0xa5);
+        expect(encodePages(header, records, chainBefore, used)).toEqual({ pages, chain });
         let before = chainBefore;
         const read = pagesOf(pages).map((page, i) => {
           if (page.state !== "valid") throw new Error(page.state);
