@@ -234,7 +234,7 @@ async function openEdge(
   const listen = async (
     flag: string,
     addresses: readonly ListenAddress[],
-    served: { http: HttpApp | null; sessions: GrpcServer | null },
+    served: { http: HttpApp | null; http2: GrpcServer | null },
   ) => {
     for (const { url, host, port } of addresses) {
       const { logger } = collaborators;
@@ -252,13 +252,13 @@ async function openEdge(
   const hasHttpPort = options.listenClientHttp.length > 0;
   await listen("listen-client-urls", options.listenClient, {
     http: hasHttpPort ? null : client,
-    sessions: grpcServer,
+    http2: grpcServer,
   });
   await listen("listen-client-http-urls", options.listenClientHttp, {
     http: client,
-    sessions: null,
+    http2: null,
   });
-  await listen("listen-metrics-urls", options.listenMetrics, { http: metrics, sessions: null });
+  await listen("listen-metrics-urls", options.listenMetrics, { http: metrics, http2: null });
   return { listeners, http: [client, metrics], grpcServer, gateway: collaborators.gateway };
 }
 

@@ -1,13 +1,17 @@
 // A method as both edges (gRPC and JSON) call it: request bytes in, response bytes out. Handlers
 // know neither HTTP nor gRPC; they throw RequestError to refuse.
 
+export interface Metadata {
+  get(name: string): string | undefined;
+}
+
 export interface CallContext {
   /** Absolute, on the node's clock; Infinity: the caller set none. */
   readonly deadline: number;
   /** Aborted when the caller is gone or the deadline passed. */
   readonly signal: AbortSignal;
   /** Request metadata by lower-case name; the first value of each (`token`, `hasleader`, …). */
-  readonly metadata: ReadonlyMap<string, string>;
+  readonly metadata: Metadata;
 }
 
 /** Where a streaming handler writes. Bounded by the edge: the handler must heed `write`. */

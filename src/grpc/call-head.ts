@@ -2,9 +2,9 @@
 // not, in the words of grpc-go, which etcd's clients were written against.
 //
 // A missing "te: trailers" is no reason: grpc-go does not ask for it, and proxies drop it.
-import type { IncomingHttpHeaders } from "node:http2";
-import type { Method, MethodTable } from "../api/method.ts";
+import type { Metadata, Method, MethodTable } from "../api/method.ts";
 import { grpcStatus, RequestError } from "../base/errors.ts";
+import type { HeaderFields } from "../http2/hpack-decoder.ts";
 import { grpcContentType } from "./status.ts";
 
 export interface CallHead {
@@ -12,7 +12,7 @@ export interface CallHead {
   readonly method: Method;
   /** Absolute, on the clock that gave `now`; Infinity without grpc-timeout. */
   readonly deadline: number;
-  readonly metadata: ReadonlyMap<string, string>;
+  readonly metadata: Metadata;
 }
 
 /** A request that is no call: answered at once, with this HTTP status. */
@@ -21,28 +21,20 @@ export interface HeadRefusal {
   readonly refusal: RequestError;
 }
 
-/** Names and values in turn, as they came: repeated names are not joined here. */
-export type RawHeaders = readonly string[];
-
-/** Whether this content type is gRPC's, of any message format. "application/grpc-web" is not. */
-export function isGrpc(contentType: string | undefined): boolean {
-  return contentType !== undefined && /^application\/grpc(?:$|[+;])/i.test(contentType);
-}
-
 export function readCallHead(
   methods: MethodTable,
-  headers: IncomingHttpHeaders,
-  rawHeaders: RawHeaders,
+  fields: HeaderFields,
   now: number,
 ): CallHead | HeadRefusal {
-  if (headers[":method"] !== "POST") {
+  const verb = valueOf(fields, ":method") ?? "";
+  if (verb !== "POST") {
     return refuse(
       405,
       grpcStatus.internal,
-      `Received a HEADERS frame with :method "${headers[":method"]}" which should be POST`,
+      `Received a HEADERS frame with :method "${verb}" which should be POST`,
     );
   }
-  const contentType = headers["content-type"] ?? "";
+  const contentType = valueOf(fields, "content-type") ?? "";
   if (contentType !== grpcContentType && !isSupported(contentType)) {
     return refuse(
       415,
@@ -51,26 +43,32 @@ export function readCallHead(
     );
   }
   let deadline = Infinity;
-  const timeout = headers["grpc-timeout"];
+  const timeout = valueOf(fields, "grpc-timeout");
   if (timeout !== undefined) {
-    const timeoutMs = readTimeoutMs(String(timeout));
+    const timeoutMs = readTimeoutMs(timeout);
     if (timeoutMs === null) {
-      return refuse(400, grpcStatus.internal, `malformed grpc-timeout: "${String(timeout)}"`);
+      return refuse(400, grpcStatus.internal, `malformed grpc-timeout: "${timeout}"`);
     }
     deadline = now + timeoutMs;
   }
-  const path = headers[":path"] ?? "";
+  const path = valueOf(fields, ":path") ?? "";
   const method = methods.get(path);
   if (method === undefined) return unknownMethod(methods, path);
-  const encoding = headers["grpc-encoding"];
+  const encoding = valueOf(fields, "grpc-encoding");
   if (encoding !== undefined && encoding !== "identity") {
     return refuse(
       200,
       grpcStatus.unimplemented,
-      `grpc: Decompressor is not installed for grpc-encoding "${String(encoding)}"`,
+      `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`,
     );
   }
-  return { path, method, deadline, metadata: readMetadata(rawHeaders) };
+  return { path, method, deadline, metadata: new CallMetadata(fields) };
+}
+
+/** The first value of this name. */
+function valueOf(fields: HeaderFields, name: string): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1];
+  return undefined;
 }
 
 function refuse(httpStatus: number, status: CallStatus, text: string): HeadRefusal {
@@ -116,16 +114,19 @@ const unitMs: ReadonlyMap<string, number> = new Map([
   ["n", 1e-6],
 ]);
 
-/** First value of each name. What belongs to the transport is left out, as grpc-go does; names
- * that end in "-bin" keep their base64. */
-function readMetadata(rawHeaders: RawHeaders): ReadonlyMap<string, string> {
-  const metadata = new Map<string, string>();
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] ?? "";
-    if (isReserved(name) || metadata.has(name)) continue;
-    metadata.set(name, rawHeaders[i + 1] ?? "");
+/** What a request says beside its call: the first value of each name. What belongs to the transport
+ * is left out, as grpc-go does; names that end in "-bin" keep their base64. A call has a handful
+ * of fields, and most handlers ask for two: no map is made of them. */
+class CallMetadata implements Metadata {
+  readonly #fields: HeaderFields;
+
+  constructor(fields: HeaderFields) {
+    this.#fields = fields;
   }
-  return metadata;
+
+  get(name: string): string | undefined {
+    return isReserved(name) ? undefined : valueOf(this.#fields, name);
+  }
 }
 
 function isReserved(name: string): boolean {

@@ -3,7 +3,8 @@
 //
 // Unread unary responses are the one cost that is made to wait instead of punished: above the
 // limit further calls of this connection are held, not handled, until the client has read
-// (their number is bounded by the streams of a connection).
+// (their number is bounded by the streams of a connection). Calls that are being handled count
+// with what the connection's last responses lead to expect.
 import type { Clock } from "../base/clock.ts";
 import type { GrpcLimits } from "./limits.ts";
 import { PingPolice } from "./ping-police.ts";
@@ -15,6 +16,9 @@ export interface WaitingCall {
   run(): void;
 }
 
+/** Expected before any response was seen. */
+const firstResponseBytes = 262_144;
+
 export class ConnectionLedger {
   readonly #clock: Clock;
   readonly #limits: GrpcLimits;
@@ -25,6 +29,9 @@ export class ConnectionLedger {
   #openStreamCount = 0;
   #unfinishedBytes = 0;
   #unreadBytes = 0;
+  /** Handled, and not answered yet. */
+  #runningCount = 0;
+  #expectedBytes = firstResponseBytes;
   readonly #waiting = new Set<WaitingCall>();
 
   constructor(clock: Clock, limits: GrpcLimits, expel: (reason: string) => void) {
@@ -72,7 +79,8 @@ export class ConnectionLedger {
   /** Runs a call now, or when the client has read enough of its responses. False: the requests
    * that wait hold too many bytes. */
   maybeAdmit(call: WaitingCall): boolean {
-    if (this.#unreadBytes < this.#limits.unreadBytesMax) {
+    if (this.#hasRoom()) {
+      this.#runningCount += 1;
       call.run();
       return true;
     }
@@ -80,17 +88,36 @@ export class ConnectionLedger {
     return this.maybeHold(call.requestBytes);
   }
 
-  /** The call is over, whether it waited or not. */
-  withdraw(call: WaitingCall): void {
-    if (this.#waiting.delete(call)) this.maybeHold(-call.requestBytes);
+  /** The call is over before it ran; false: it ran. */
+  maybeWithdraw(call: WaitingCall): boolean {
+    if (!this.#waiting.delete(call)) return false;
+    this.maybeHold(-call.requestBytes);
+    return true;
+  }
+
+  /** A call that ran is over, with a response of so many bytes. */
+  ran(responseBytes: number): void {
+    this.#runningCount -= 1;
+    this.#expectedBytes = Math.max(responseBytes, this.#expectedBytes / 2);
+    if (this.#waiting.size > 0) this.#runWaiting();
   }
 
   /** Response bytes handed to the stream; negative when the stream is over. */
   unread(bytesDelta: number): void {
     this.#unreadBytes += bytesDelta;
+    if (this.#waiting.size > 0) this.#runWaiting();
+  }
+
+  #hasRoom(): boolean {
+    const { unreadBytesMax } = this.#limits;
+    return this.#unreadBytes + this.#runningCount * this.#expectedBytes < unreadBytesMax;
+  }
+
+  #runWaiting(): void {
     for (const call of this.#waiting) {
-      if (this.#unreadBytes >= this.#limits.unreadBytesMax) return;
-      this.withdraw(call);
+      if (!this.#hasRoom()) return;
+      this.maybeWithdraw(call);
+      this.#runningCount += 1;
       call.run();
     }
   }

@@ -1,68 +1,55 @@
-// One HTTP/2 session from hand-over to close: its calls, its keepalive, and the police that ends
-// it when the client misbehaves (X6-X10). Node and nghttp2 enforce what `sessionOptions` sets
-// (header size and count, streams, invalid and empty frames, CONTINUATION).
+// One HTTP/2 connection from hand-over to close: its calls, its keepalive, and the police that ends
+// it when the client misbehaves (X6-X10). What the protocol itself forbids, and the bounds on
+// frames, header blocks, windows and streams, are the session's (http2/server-session.ts).
 //
 //   handshake ── first SETTINGS ──► serving ── drain() ──► draining ──► closed
 //       └── handshakeMs ──► closed     └── expel, no keepalive answer ──► closed
-import { constants } from "node:http2";
-import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import type { MethodTable } from "../api/method.ts";
 import type { Timer } from "../base/clock.ts";
 import { RequestError } from "../base/errors.ts";
+import type { HeaderFields } from "../http2/hpack-decoder.ts";
+import { ServerSession } from "../http2/server-session.ts";
+import type { SessionOwner } from "../http2/server-session.ts";
+import type { ServerStream, StreamListener } from "../http2/server-stream.ts";
+import { errorCode } from "../http2/wire.ts";
+import type { ConnectionError } from "../http2/wire.ts";
 import type { CallDeps } from "./call.ts";
 import { Call } from "./call.ts";
-import { isGrpc, readCallHead } from "./call-head.ts";
-import type { HeadRefusal, RawHeaders } from "./call-head.ts";
+import { readCallHead } from "./call-head.ts";
 import { ConnectionLedger } from "./connection-ledger.ts";
-import { grpcContentType, trailersOf, trailersOnly } from "./status.ts";
+import { refusalBlock } from "./status.ts";
 import { StreamBody } from "./stream-call.ts";
 import { UnaryBody } from "./unary-call.ts";
-
-/** For streams of a session that are not gRPC. */
-export type OtherStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
 export interface ConnectionDeps extends CallDeps {
   readonly methods: MethodTable;
 }
 
-export class Connection {
+export class Connection implements SessionOwner {
   readonly #deps: ConnectionDeps;
-  readonly #session: ServerHttp2Session;
-  readonly #other: OtherStream | null;
-  readonly #ledger: ConnectionLedger;
+  readonly #session: ServerSession;
+  readonly #closed: () => void;
+  readonly #calls: { readonly ledger: ConnectionLedger; readonly closed: (call: Call) => void };
   readonly #streamingCalls = new Set<Call>();
   #handshakeTimer: Timer | null;
   #keepaliveTimer: Timer | null = null;
 
-  constructor(
-    deps: ConnectionDeps,
-    session: ServerHttp2Session,
-    other: OtherStream | null,
-    closed: () => void,
-  ) {
+  constructor(deps: ConnectionDeps, socket: Socket, closed: () => void) {
+    const { clock, limits } = deps;
     this.#deps = deps;
-    this.#session = session;
-    this.#other = other;
-    this.#ledger = new ConnectionLedger(deps.clock, deps.limits, (reason) => this.#expel(reason));
-    this.#handshakeTimer = deps.clock.after(deps.limits.handshakeMs, () => session.destroy());
-    // A session whose socket died in the handshake has nothing left to come but its 'close'.
-    if (!session.destroyed) session.setLocalWindowSize(deps.limits.connectionWindowBytes);
-    session.on("stream", this.#stream);
-    session.on("remoteSettings", () => this.#settings());
-    session.on("ping", () => this.#ledger.pinged());
-    session.on("error", (error) => {
-      deps.logger.debug({ error, remote: session.socket?.remoteAddress }, "connection failed");
-    });
-    session.on("close", () => {
-      this.#handshakeTimer?.cancel();
-      this.#keepaliveTimer?.cancel();
-      closed();
-    });
+    this.#closed = closed;
+    this.#calls = {
+      ledger: new ConnectionLedger(clock, limits, (reason) => this.#expel(reason)),
+      closed: (call) => this.#streamingCalls.delete(call),
+    };
+    this.#handshakeTimer = clock.after(limits.handshakeMs, () => this.destroy());
+    this.#session = new ServerSession({ clock, owner: this }, socket, limits);
   }
 
   /** No new calls; streaming calls end, since they would never end by themselves. */
   drain(): void {
-    this.#session.close();
+    this.#session.shut();
     for (const call of this.#streamingCalls) call.end(RequestError.of("stopped"));
   }
 
@@ -70,73 +57,32 @@ export class Connection {
     this.#session.destroy();
   }
 
-  readonly #stream = (
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    _flags: number,
-    rawHeaders: RawHeaders,
-  ): void => {
-    this.#ledger.opened();
-    if (listBytes(rawHeaders) > this.#deps.limits.headerListBytesMax) {
-      // nghttp2 checks this only from the moment the client has acknowledged our SETTINGS.
-      this.#ledger.idleFrame();
-      stream.on("error", () => {});
-      stream.on("close", () => this.#ledger.closed(false));
-      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      return;
-    }
-    if (this.#other !== null && !isGrpc(headers["content-type"])) {
-      stream.on("close", () => this.#ledger.closed(stream.aborted));
-      this.#other(stream, headers);
-      return;
-    }
+  opened(stream: ServerStream, fields: HeaderFields): StreamListener {
     const { methods, clock } = this.#deps;
-    const head = readCallHead(methods, headers, rawHeaders, clock.now());
+    const { ledger } = this.#calls;
+    ledger.opened();
+    const head = readCallHead(methods, fields, clock.now());
     if ("refusal" in head) {
-      this.#refuse(stream, head);
-      return;
+      ledger.responded();
+      stream.respond(refusalBlock(head.httpStatus, head.refusal), true);
+      ledger.closed(false);
+      return silentListener;
     }
-    const call = new Call(this.#deps, this.#ledger, stream, head);
+    const call = new Call(this.#deps, this.#calls, stream, head);
     if (head.method.kind === "unary") {
       call.begin(new UnaryBody(this.#deps, call, head.method));
     } else {
       this.#streamingCalls.add(call);
-      stream.once("close", () => this.#streamingCalls.delete(call));
       const body = new StreamBody(this.#deps, call, head.method);
       call.begin(body);
       void body.run();
     }
-  };
-
-  /** Answers a request that is no call, in one header block. */
-  #refuse(stream: ServerHttp2Stream, { httpStatus, refusal }: HeadRefusal): void {
-    stream.on("error", () => {});
-    let isOurs = false;
-    stream.on("close", () => this.#ledger.closed(stream.aborted && !isOurs));
-    if (stream.destroyed || stream.closed) return;
-    this.#ledger.responded();
-    stream.respond(
-      {
-        ":status": httpStatus,
-        "content-type": grpcContentType,
-        "grpc-accept-encoding": "identity",
-        ...trailersOf(refusal),
-      },
-      trailersOnly,
-    );
-    stream.resume();
-    stream.on("end", () => {});
-    // In the next turn: until then a reset would drop the header block (Node 26).
-    setImmediate(() => {
-      if (stream.readableEnded || stream.destroyed || stream.closed) return;
-      isOurs = true;
-      stream.close(constants.NGHTTP2_NO_ERROR);
-    });
+    return call;
   }
 
-  #settings(): void {
+  settled(): void {
     if (this.#handshakeTimer === null) {
-      this.#ledger.idleFrame();
+      this.#calls.ledger.idleFrame();
       return;
     }
     this.#handshakeTimer.cancel();
@@ -144,35 +90,47 @@ export class Connection {
     this.#scheduleKeepalive();
   }
 
+  pinged(): void {
+    this.#calls.ledger.pinged();
+  }
+
+  idleFrame(): void {
+    this.#calls.ledger.idleFrame();
+  }
+
+  failed({ message }: ConnectionError): void {
+    const remote = this.#session.remoteAddress();
+    this.#deps.logger.debug({ error: message, remote }, "connection failed");
+  }
+
+  closed(): void {
+    this.#handshakeTimer?.cancel();
+    this.#keepaliveTimer?.cancel();
+    this.#closed();
+  }
+
   /** Our own pings find clients that vanished without closing. */
   #scheduleKeepalive(): void {
     const { clock, limits } = this.#deps;
     if (limits.keepaliveIntervalMs === 0) return;
     this.#keepaliveTimer = clock.after(limits.keepaliveIntervalMs, () => {
-      this.#keepaliveTimer = clock.after(limits.keepaliveTimeoutMs, () => this.#session.destroy());
-      if (this.#session.destroyed) return;
+      this.#keepaliveTimer = clock.after(limits.keepaliveTimeoutMs, () => this.destroy());
       this.#session.ping(() => {
         this.#keepaliveTimer?.cancel();
-        if (!this.#session.destroyed) this.#scheduleKeepalive();
+        this.#scheduleKeepalive();
       });
     });
   }
 
   #expel(reason: string): void {
-    const session = this.#session;
-    if (session.destroyed) return;
+    if (this.#session.isOver()) return;
     this.#deps.logger.warn(
-      { reason, remote: session.socket?.remoteAddress },
+      { reason, remote: this.#session.remoteAddress() },
       "connection ended: client exceeded its budget",
     );
-    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from(reason));
-    session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#session.expel(errorCode.enhanceYourCalm, reason);
   }
 }
 
-/** Size of a header list as HTTP/2 counts it (RFC 9113, 6.5.2). */
-function listBytes(rawHeaders: RawHeaders): number {
-  let bytes = rawHeaders.length * 16;
-  for (const text of rawHeaders) bytes += text.length;
-  return bytes;
-}
+/** Of a stream that was refused with its header block. */
+const silentListener: StreamListener = { read() {}, finish() {}, drained() {}, closed() {} };

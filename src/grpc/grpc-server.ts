@@ -1,19 +1,16 @@
-// gRPC on node:http2 by our own adapter (house decision 8): bytes in, bytes out. It takes sessions
-// that the listener made (`http2.performServerHandshake(socket, server.sessionOptions())`, plain
-// or TLS), serves the methods of one table on their streams, and polices each connection.
+// gRPC on HTTP/2 by our own adapter (docs/adr/0010): bytes in, bytes out. It takes sockets that the
+// listener found to speak HTTP/2, plain or TLS, serves the methods of one table on their streams,
+// and polices each connection.
 //
 // Deliberately absent: sockets, TLS and caps on connections (the listener), protobuf (handlers get
 // and give bytes), compression (refused, X5), reflection.
-//
-// A session must have no http2 server behind it: Node would attach its compatibility layer to
-// every stream. Streams that are not gRPC go to the function given to `accept`.
-import type { ServerHttp2Session, ServerOptions } from "node:http2";
+import type { Socket } from "node:net";
 import type { MethodTable } from "../api/method.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import { Connection } from "./connection.ts";
-import type { ConnectionDeps, OtherStream } from "./connection.ts";
+import type { ConnectionDeps } from "./connection.ts";
 import type { GrpcLimits } from "./limits.ts";
 import type { CallObserver } from "../api/call-observer.ts";
 
@@ -37,24 +34,9 @@ export class GrpcServer {
     this.#deps = { ...deps, limits, arrivals };
   }
 
-  /** For performServerHandshake: what Node and nghttp2 enforce for us. */
-  sessionOptions(): ServerOptions {
-    const { limits } = this.#deps;
-    return {
-      maxHeaderListPairs: limits.headerPairsMax,
-      maxSessionInvalidFrames: limits.invalidFramesMax,
-      maxSessionMemory: limits.sessionMemoryMebibytesMax,
-      settings: {
-        initialWindowSize: limits.streamWindowBytes,
-        maxConcurrentStreams: limits.streamsPerConnectionMax,
-        maxHeaderListSize: limits.headerListBytesMax,
-      },
-    };
-  }
-
-  /** Takes over a session. Without `other`, streams that are not gRPC get HTTP status 415. */
-  accept(session: ServerHttp2Session, other: OtherStream | null = null): void {
-    const connection: Connection = new Connection(this.#deps, session, other, () => {
+  /** Takes over a socket of which nothing has been read. */
+  accept(socket: Socket): void {
+    const connection: Connection = new Connection(this.#deps, socket, () => {
       this.#connections.delete(connection);
       if (this.#connections.size === 0) this.#whenEmpty();
     });

@@ -13,7 +13,7 @@ export interface GrpcLimits {
   readonly unfinishedBytesMax: number;
   /** Unread unary response bytes of one connection above which its further calls wait. */
   readonly unreadBytesMax: number;
-  /** Queued bytes of one streaming response, Node's own queue included, from which it is full. */
+  /** Queued bytes of one streaming response from which it is full. */
   readonly sinkBytesMax: number;
   /** Bytes a handler may write to a full sink (answers that cannot wait) before the call ends. */
   readonly sinkOverrunBytesMax: number;
@@ -35,7 +35,7 @@ export interface GrpcLimits {
   readonly idleFrameBurstMax: number;
   readonly idleFramesPerSecondMax: number;
   readonly pieceBytesMin: number;
-  /** Invalid or empty frames that Node tolerates on one connection. */
+  /** Malformed requests and empty DATA that are tolerated on one connection. */
   readonly invalidFramesMax: number;
   /** A client may ping this often while calls are open; earlier pings are strikes. */
   readonly pingIntervalMsMin: number;
@@ -48,8 +48,6 @@ export interface GrpcLimits {
   /** Our own pings (0: none), and how long the answer may take. */
   readonly keepaliveIntervalMs: number;
   readonly keepaliveTimeoutMs: number;
-  /** Node's own ceiling on the memory of one session, in MiB: a backstop, see below. */
-  readonly sessionMemoryMebibytesMax: number;
 }
 
 const kibibyte = 1024;
@@ -74,7 +72,7 @@ export const defaultGrpcLimits: GrpcLimits = {
   streamsPerConnectionMax: 1_024,
   headerListBytesMax: 16 * kibibyte,
   headerPairsMax: 128,
-  // Just under nghttp2's own (1,000 and 33), which ends the connection without saying why.
+  // A client that cancels every call still gets 30 a second.
   resetBurstMax: 900,
   resetsPerSecondMax: 30,
   // A Go client sends SETTINGS a few times as its window grows, and no message in small pieces.
@@ -90,7 +88,4 @@ export const defaultGrpcLimits: GrpcLimits = {
   // etcd: --grpc-keepalive-interval and --grpc-keepalive-timeout.
   keepaliveIntervalMs: 7_200_000,
   keepaliveTimeoutMs: 20_000,
-  // Above it Node refuses new streams, so it must not be met by one large answer; unreadBytesMax
-  // is the limit that works.
-  sessionMemoryMebibytesMax: 1_024,
 };

@@ -21,7 +21,6 @@ export class StreamSink implements ResponseSink {
   #batchBytes = 0;
   #overrunBytes = 0;
   #waiters: (() => void)[] = [];
-  readonly #flushed = (): void => this.#wake(this.#deps.limits.sinkBytesMax / 2);
 
   constructor(deps: CallDeps, call: Call) {
     this.#deps = deps;
@@ -56,15 +55,16 @@ export class StreamSink implements ResponseSink {
     const chunks = joinSmallParts(this.#batch);
     this.#batch = [];
     this.#batchBytes = 0;
-    if (stream.destroyed || stream.closed) return;
-    if (!stream.headersSent) this.#call.openResponse();
+    if (stream.isClosed()) return;
+    if (!stream.hasResponded()) this.#call.openResponse();
     this.#call.ledger.responded();
-    stream.cork();
-    chunks.forEach((chunk, i) => {
-      if (i + 1 < chunks.length) stream.write(chunk);
-      else stream.write(chunk, this.#flushed);
-    });
-    stream.uncork();
+    stream.send(chunks);
+    this.drain();
+  }
+
+  /** Some of what was queued has left: goes on with the handler from half of the bound. */
+  drain(): void {
+    this.#wake(this.#deps.limits.sinkBytesMax / 2);
   }
 
   /** The call is over: nobody waits any more. */
@@ -74,7 +74,7 @@ export class StreamSink implements ResponseSink {
   }
 
   #queuedBytes(): number {
-    return this.#batchBytes + this.#call.stream.writableLength;
+    return this.#batchBytes + this.#call.stream.queuedBytes();
   }
 
   #isFull(): boolean {

@@ -1,26 +1,36 @@
 // How a call's end looks on the wire: grpc-status and grpc-message, as trailers behind messages or
 // in the only header block ("trailers-only") when there are none.
-import type { OutgoingHttpHeaders } from "node:http2";
 import { grpcStatus } from "../base/errors.ts";
 import type { RequestError } from "../base/errors.ts";
+import { encodeHeaderBlock } from "../http2/header-block.ts";
 
 export const grpcContentType = "application/grpc";
 
-/** Response headers in front of messages. */
-export const responseHeaders: OutgoingHttpHeaders = {
-  ":status": 200,
-  "content-type": grpcContentType,
-};
+/** Header block in front of messages. */
+export const responseBlock = encodeHeaderBlock([":status", "200", "content-type", grpcContentType]);
 
-// Without the date header: it means nothing to gRPC, and Node would make it for every call.
-export const withTrailers = { waitForTrailers: true, sendDate: false } as const;
-export const trailersOnly = { endStream: true, sendDate: false } as const;
+const okTrailers = encodeHeaderBlock(["grpc-status", String(grpcStatus.ok)]);
 
-export const okTrailers: OutgoingHttpHeaders = { "grpc-status": grpcStatus.ok };
+export function trailersOf(refusal: RequestError | null): Buffer {
+  return refusal === null ? okTrailers : encodeHeaderBlock(statusFields(refusal));
+}
 
-export function trailersOf(refusal: RequestError | null): OutgoingHttpHeaders {
-  if (refusal === null) return okTrailers;
-  return { "grpc-status": refusal.status, "grpc-message": encodeStatusText(refusal.message) };
+/** The only header block of a call that ends without a message. */
+export function trailersOnlyOf(refusal: RequestError | null): Buffer {
+  return Buffer.concat([responseBlock, trailersOf(refusal)]);
+}
+
+/** The only header block for a request that is no call, with a status for those who speak HTTP. */
+export function refusalBlock(httpStatus: number, refusal: RequestError): Buffer {
+  return encodeHeaderBlock([
+    ...[":status", String(httpStatus), "content-type", grpcContentType],
+    ...["grpc-accept-encoding", "identity"],
+    ...statusFields(refusal),
+  ]);
+}
+
+function statusFields({ status, message }: RequestError): string[] {
+  return ["grpc-status", String(status), "grpc-message", encodeStatusText(message)];
 }
 
 /** Percent-encoding of the gRPC protocol: bytes of UTF-8 outside space to tilde, and "%". */

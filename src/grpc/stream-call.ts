@@ -21,8 +21,6 @@ export class StreamBody implements CallBody {
     this.#requests = new RequestQueue(call.stream, deps.limits.requestQueueMax);
     this.#sink = new StreamSink(deps, call);
     this.#reader = new MessageReader(deps, call, (message) => this.#requests.push(message));
-    // A paused stream is not closed by a reset before it is read; the call must end at once.
-    call.stream.on("aborted", () => call.stream.resume());
   }
 
   read(chunk: Buffer): void {
@@ -31,6 +29,10 @@ export class StreamBody implements CallBody {
 
   finish(): void {
     if (this.#reader.finish()) this.#requests.end();
+  }
+
+  drained(): void {
+    this.#sink.drain();
   }
 
   over(reason: RequestError | null): void {

@@ -12,8 +12,8 @@ export class UnaryBody implements CallBody {
   readonly #method: UnaryMethod;
   readonly #reader: MessageReader;
   #request: Uint8Array | null = null;
-  /** Set while the call waits for the client to read. */
-  #waiting: WaitingCall | null = null;
+  /** Set from the moment that the request is whole. */
+  #admission: WaitingCall | null = null;
 
   constructor(deps: CallDeps, call: Call, method: UnaryMethod) {
     this.#deps = deps;
@@ -38,14 +38,17 @@ export class UnaryBody implements CallBody {
       this.#call.end(violation("received no request message"));
       return;
     }
-    this.#waiting = { requestBytes: request.length, run: () => void this.#run(request) };
-    if (!this.#call.ledger.maybeAdmit(this.#waiting)) this.#call.end(tooManyRequestBytes());
+    this.#admission = { requestBytes: request.length, run: () => void this.#run(request) };
+    if (!this.#call.ledger.maybeAdmit(this.#admission)) this.#call.end(tooManyRequestBytes());
   }
 
-  over(): void {
+  over(_refusal: RequestError | null, responseBytes: number): void {
+    const { ledger } = this.#call;
     this.#deps.arrivals.arrived(this.#call);
     this.#reader.release();
-    if (this.#waiting !== null) this.#call.ledger.withdraw(this.#waiting);
+    if (this.#admission !== null && !ledger.maybeWithdraw(this.#admission)) {
+      ledger.ran(responseBytes);
+    }
   }
 
   async #run(request: Uint8Array): Promise<void> {

@@ -1,6 +1,6 @@
 // One client port for two protocols, told apart by the first bytes of each connection: HTTP/2
 // with prior knowledge begins with "PRI", and no HTTP/1 method does. The bytes looked at are put
-// back, and the socket is handed on to the HTTP server or to an HTTP/2 session.
+// back, and the socket is handed on to the HTTP server or to the one that speaks HTTP/2.
 //
 //   accepted --first bytes--> http1 | http2 --> closed
 //      |-- a cap is reached: closed at once
@@ -10,8 +10,6 @@
 // and on those that have not said yet what they speak (faults X9, X10). Every socket has an error
 // handler from its first moment on.
 import type { Server as HttpServer } from "node:http";
-import type { ServerHttp2Session, ServerOptions } from "node:http2";
-import { performServerHandshake } from "node:http2";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { createServer } from "node:net";
 import type { Clock } from "../base/clock.ts";
@@ -33,17 +31,17 @@ export const defaultListenerLimits: ListenerLimits = {
   firstBytesMs: 5_000,
 };
 
-/** Takes HTTP/2 sessions; the gRPC server does. */
-export interface SessionAcceptor {
-  sessionOptions(): ServerOptions;
-  accept(session: ServerHttp2Session): void;
+/** Takes sockets that speak HTTP/2; the gRPC server does. */
+export interface Http2Acceptor {
+  /** Nothing of the socket has been read; it is paused. */
+  accept(socket: Socket): void;
 }
 
 export interface ListenerCollaborators {
   /** Null: this port speaks gRPC only. */
   readonly http: HttpServer | null;
   /** Null: this port speaks HTTP/1 only. */
-  readonly sessions: SessionAcceptor | null;
+  readonly http2: Http2Acceptor | null;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -159,7 +157,7 @@ export class Listener {
       // Paused while nobody listens, so that the bytes put back are seen by who comes next.
       socket.pause();
       socket.unshift(seen);
-      if (protocol === "http2") this.#toSession(socket);
+      if (protocol === "http2") this.#toHttp2(socket);
       else this.#toHttp(socket);
     };
     socket.on("data", look).on("close", settle).on("end", hangUp);
@@ -175,12 +173,9 @@ export class Listener {
     socket.resume();
   }
 
-  #toSession(socket: Socket): void {
-    const { sessions } = this.#collaborators;
-    if (sessions === null) {
-      socket.destroy();
-      return;
-    }
-    sessions.accept(performServerHandshake(socket, sessions.sessionOptions()));
+  #toHttp2(socket: Socket): void {
+    const { http2 } = this.#collaborators;
+    if (http2 === null) socket.destroy();
+    else http2.accept(socket);
   }
 }

@@ -110,12 +110,27 @@ describe("ConnectionLedger", () => {
     for (const waiting of [call("first"), gone, call("second")]) {
       expect(ledger.maybeAdmit(waiting)).toBe(true);
     }
-    ledger.withdraw(gone);
+    expect(ledger.maybeWithdraw(gone)).toBe(true);
     expect(ran).toEqual([]);
     ledger.unread(-51);
+    expect(ran).toEqual(["first"]);
+    ledger.ran(0);
     expect(ran).toEqual(["first", "second"]);
+    ledger.ran(0);
     ledger.maybeAdmit(call("third"));
     expect(ran).toEqual(["first", "second", "third"]);
+  });
+
+  test("maybeAdmit counts calls that run with what responses have been like", () => {
+    const { ledger } = ledgerOf({ unreadBytesMax: 1_000_000 });
+    let ranCount = 0;
+    for (let i = 0; i < 1_000; i++) {
+      ledger.maybeAdmit({ requestBytes: 1, run: () => void ranCount++ });
+    }
+    expect(ranCount).toBe(4);
+    // Responses turn out to be small: soon all others run side by side.
+    for (let i = 0; i < 20; i++) ledger.ran(10);
+    expect(ranCount).toBe(1_000);
   });
 
   test("maybeAdmit refuses when the waiting requests hold too much", () => {
@@ -125,8 +140,8 @@ describe("ConnectionLedger", () => {
     const next = { requestBytes: 6, run: () => {} };
     expect(ledger.maybeAdmit(small)).toBe(true);
     expect(ledger.maybeAdmit(next)).toBe(false);
-    ledger.withdraw(next);
-    ledger.withdraw(small);
+    ledger.maybeWithdraw(next);
+    ledger.maybeWithdraw(small);
     expect(ledger.maybeHold(10)).toBe(true);
   });
 });

@@ -1,15 +1,8 @@
 // The server as the listener sees it: hand-over of sessions, streams of others, and the end.
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { performServerHandshake } from "node:http2";
-import type { ServerHttp2Session } from "node:http2";
 import { describe, expect, test } from "vitest";
 import type { Method } from "../../src/api/method.ts";
-import { silentLogger } from "../../src/base/logger.ts";
-import { GrpcServer } from "../../src/grpc/grpc-server.ts";
-import { defaultGrpcLimits } from "../../src/grpc/limits.ts";
-import { silentObserver } from "../../src/api/call-observer.ts";
-import { realClock } from "../../src/server/real-clock.ts";
 import { eventually, openLoopback } from "./loopback-server.ts";
 import { frameOf, RawClient } from "./raw-client.ts";
 import { RawSocket } from "./raw-frames.ts";
@@ -83,54 +76,31 @@ describe("GrpcServer", () => {
     await loopback.close();
   });
 
-  test("accept survives a session that is dead already", async () => {
+  test("accept survives a socket that is dead already", async () => {
     const loopback = await openLoopback([]);
-    const sessions: ServerHttp2Session[] = [];
+    let acceptedCount = 0;
     const listener = createServer((socket) => {
       socket.on("error", () => {});
-      const session = performServerHandshake(socket, loopback.server.sessionOptions());
-      session.destroy(new Error("gone"));
-      loopback.server.accept(session);
-      sessions.push(session);
+      socket.destroy(new Error("gone"));
+      loopback.server.accept(socket);
+      acceptedCount++;
     });
     await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
     const socket = await RawSocket.connect((listener.address() as AddressInfo).port);
-    await eventually(() => sessions.length === 1, "the session");
+    await eventually(() => acceptedCount === 1, "the socket");
     await eventually(() => loopback.server.connectionCount() === 0, "the end");
     socket.close();
     listener.close();
     await loopback.close();
   });
 
-  test("accept hands streams that are not gRPC to the other side of the port", async () => {
-    const server = new GrpcServer(
-      {
-        methods: new Map(),
-        clock: realClock,
-        logger: silentLogger,
-        observer: silentObserver,
-        fatal: () => {},
-      },
-      defaultGrpcLimits,
-    );
-    const listener = createServer((socket) => {
-      socket.on("error", () => {});
-      const session = performServerHandshake(socket, server.sessionOptions());
-      server.accept(session, (stream, headers) => {
-        stream.respond({ ":status": 200 });
-        stream.end(`${headers[":method"]} ${headers[":path"]}`);
-      });
-    });
-    await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
-    const client = await RawClient.connect((listener.address() as AddressInfo).port);
-    const health = client.open("/health", { ":method": "GET", "content-type": undefined });
-    const text: Buffer[] = [];
-    health.stream.on("data", (chunk: Buffer) => text.push(chunk));
-    expect((await health.answer()).httpStatus).toBe(200);
-    expect(String(Buffer.concat(text))).toBe("GET /health");
+  test("accept answers what is not gRPC with HTTP status 415", async () => {
+    const loopback = await openLoopback([]);
+    const client = await RawClient.connect(loopback.port);
+    const page = client.open("/health", { "content-type": "text/html" });
+    expect(await page.halfClose().answer()).toMatchObject({ httpStatus: 415, status: 3 });
     expect((await client.unary("/a.B/C", Buffer.alloc(0))).text).toBe("unknown service a.B");
     await client.close();
-    listener.close();
-    await server.close(0);
+    await loopback.close();
   });
 });

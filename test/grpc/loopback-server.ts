@@ -1,6 +1,5 @@
 // A GrpcServer on a loopback socket, for tests that need real HTTP/2: methods of the test, limits
 // that it may shrink, and what the server told its collaborators.
-import { performServerHandshake } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import type { Method } from "../../src/api/method.ts";
@@ -48,7 +47,7 @@ export async function openLoopback(
   );
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     socket.on("error", () => {});
-    server.accept(performServerHandshake(socket, server.sessionOptions()));
+    server.accept(socket);
   });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   const { port } = listener.address() as AddressInfo;

@@ -1,13 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import { Agent, request as httpRequest } from "node:http";
-import type { ServerHttp2Session } from "node:http2";
-import { connect as connectHttp2 } from "node:http2";
+import { connect as connectHttp2, performServerHandshake } from "node:http2";
 import type { Socket } from "node:net";
 import { connect } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Clock } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/logger.ts";
-import type { ListenerLimits, SessionAcceptor } from "../../src/http/listener.ts";
+import type { Http2Acceptor, ListenerLimits } from "../../src/http/listener.ts";
 import { Listener } from "../../src/http/listener.ts";
 import { realClock } from "../../src/server/real-clock.ts";
 import { FakeClock } from "../sim/fake-clock.ts";
@@ -22,9 +21,9 @@ const limits: ListenerLimits = {
 };
 
 /** Answers each stream with its path, in place of the gRPC server. */
-const echo: SessionAcceptor = {
-  sessionOptions: () => ({}),
-  accept(session: ServerHttp2Session) {
+const echo: Http2Acceptor = {
+  accept(socket: Socket) {
+    const session = performServerHandshake(socket);
     session.on("error", () => {});
     session.on("stream", (stream, headers) => {
       stream.respond({ ":status": 200 });
@@ -59,7 +58,7 @@ async function open(
   const listener = new Listener(
     {
       http: only === "http2" ? null : fixture.server,
-      sessions: only === "http1" ? null : echo,
+      http2: only === "http1" ? null : echo,
       clock,
       logger: silentLogger,
     },

@@ -1,0 +1,46 @@
+// What makes a request malformed before anybody asks what it means (RFC 9113, 8.2 and 8.3).
+import type { HeaderFields } from "./hpack-decoder.ts";
+
+const requestPseudoFields = new Set([":method", ":scheme", ":authority", ":path"]);
+const connectionFields = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+export function isMalformed(fields: HeaderFields): boolean {
+  let isPastPseudo = false;
+  const pseudo = new Set<string>();
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    if (name.startsWith(":")) {
+      if (isPastPseudo || !requestPseudoFields.has(name) || pseudo.has(name)) return true;
+      pseudo.add(name);
+    } else {
+      isPastPseudo = true;
+      if (!isName(name) || connectionFields.has(name)) return true;
+    }
+    if (hasControl(fields[i + 1] ?? "")) return true;
+  }
+  return !pseudo.has(":method") || !pseudo.has(":scheme") || !pseudo.has(":path");
+}
+
+/** Visible ASCII without upper case. */
+function isName(name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    if (code <= 0x20 || code >= 0x7f || (code >= 0x41 && code <= 0x5a) || code === 0x3a)
+      return false;
+  }
+  return name.length > 0;
+}
+
+function hasControl(value: string): boolean {
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code === 0 || code === 0x0a || code === 0x0d) return true;
+  }
+  return false;
+}
