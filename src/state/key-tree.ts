@@ -8,6 +8,7 @@
 import { assert } from "../base/assert.ts";
 import { compareBytes } from "../base/bytes.ts";
 import type { KeyRecord } from "./key-record.ts";
+import { KeyTable } from "./key-table.ts";
 import type { Interval } from "./mvcc-interval.ts";
 
 const nodeSizeMax = 64;
@@ -38,12 +39,15 @@ interface Place {
 
 export class KeyTree {
   #root: TreeNode = new Leaf();
+  readonly #table = new KeyTable();
 
   liveCount(): number {
     return this.#root.live;
   }
 
   find(key: Uint8Array): KeyRecord | undefined {
+    const found = this.#table.find(key);
+    if (found !== null) return found;
     const { records } = this.#leafOf(key);
     const record = records[lowerBound(records, key)];
     return record !== undefined && compareBytes(record.key, key) === 0 ? record : undefined;
@@ -51,6 +55,7 @@ export class KeyTree {
 
   /** The record must not be live, nor its key in the tree. */
   insert(record: KeyRecord): KeyRecord {
+    this.#table.add(record);
     const leaf = this.#leafOf(record.key);
     leaf.records.splice(lowerBound(leaf.records, record.key), 0, record);
     if (leaf.records.length > nodeSizeMax) this.#splitLeaf(leaf);
@@ -70,6 +75,7 @@ export class KeyTree {
     const position = lowerBound(leaf.records, record.key);
     assert(leaf.records[position] === record && !record.isLive(), "only dead keys are removed");
     leaf.records.splice(position, 1);
+    this.#table.remove(record);
     this.#shrink(leaf);
   }
 
