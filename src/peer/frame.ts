@@ -5,25 +5,25 @@
 // The sum is there because nothing below it is trusted with what will be acknowledged as durable:
 // a frame that does not match is dropped whole, and its connection with it (N12).
 import { crc32 } from "node:zlib";
-import { DecodeError, decodeMessage, encodeMessage } from "../raft/codec.ts";
+import { DecodeError, decodeMessage, messageBytesMax, writeMessage } from "../raft/codec.ts";
 import type { Message } from "../raft/message.ts";
 
 const sumBytes = 4;
 const lengthBytes = 4;
 
 export function encodeFrame(messages: readonly Message[]): Buffer {
-  const encoded = messages.map(encodeMessage);
-  let length = sumBytes;
-  for (const message of encoded) length += lengthBytes + message.length;
-  const frame = Buffer.allocUnsafe(length);
+  let bytesMax = sumBytes;
+  for (const message of messages) bytesMax += lengthBytes + messageBytesMax(message);
+  const frame = Buffer.allocUnsafe(bytesMax);
   let at = sumBytes;
-  for (const message of encoded) {
-    at = frame.writeUInt32LE(message.length, at);
-    frame.set(message, at);
-    at += message.length;
+  for (const message of messages) {
+    const first = at + lengthBytes;
+    const end = writeMessage(message, frame, first);
+    frame.writeUInt32LE(end - first, at);
+    at = end;
   }
-  frame.writeUInt32LE(crc32(frame.subarray(sumBytes)), 0);
-  return frame;
+  frame.writeUInt32LE(crc32(frame.subarray(sumBytes, at)), 0);
+  return frame.subarray(0, at);
 }
 
 /** Throws DecodeError for a damaged frame. The messages keep views of it. */

@@ -18,6 +18,33 @@ export const memberIdBytes = 8;
 
 const twoTo32 = 0x100000000;
 
+interface IdPair {
+  readonly id: MemberId;
+  readonly high: number;
+  readonly low: number;
+}
+
+/** Ids met before, in both forms: a cluster has few members, and every message names two of them. */
+const seen: IdPair[] = [];
+const seenMax = 16;
+let seenNext = 0;
+
+function remembered(pair: IdPair): IdPair {
+  seen[seenNext++ % seenMax] = pair;
+  return pair;
+}
+
+function pairOf(id: MemberId): IdPair {
+  const value = BigInt(id);
+  assert(value >= 0n && BigInt.asUintN(64, value) === value, `not a member id: ${id}`);
+  return { id, high: Number(value >> 32n), low: Number(value & 0xffffffffn) };
+}
+
+function idOf(high: number, low: number): MemberId {
+  if (high < 0x200000) return String(high * twoTo32 + low) as MemberId;
+  return String((BigInt(high) << 32n) | BigInt(low)) as MemberId;
+}
+
 export class ByteWriter {
   readonly #target: Uint8Array;
   #at: number;
@@ -56,10 +83,9 @@ export class ByteWriter {
   }
 
   memberId(id: MemberId): void {
-    const value = BigInt(id);
-    assert(value >= 0n && BigInt.asUintN(64, value) === value, `not a member id: ${id}`);
-    this.#uint32(Number(value >> 32n));
-    this.#uint32(Number(value & 0xffffffffn));
+    const { high, low } = seen.find((pair) => pair.id === id) ?? remembered(pairOf(id));
+    this.#uint32(high);
+    this.#uint32(low);
   }
 
   /** The bytes themselves, no length before them. */
@@ -128,8 +154,8 @@ export class ByteReader {
   memberId(): MemberId {
     const high = this.#uint32();
     const low = this.#uint32();
-    if (high < 0x200000) return String(high * twoTo32 + low) as MemberId;
-    return String((BigInt(high) << 32n) | BigInt(low)) as MemberId;
+    for (const pair of seen) if (pair.low === low && pair.high === high) return pair.id;
+    return remembered({ id: idOf(high, low), high, low }).id;
   }
 
   /** A view, not a copy: it lives as long as the source does. */

@@ -154,7 +154,12 @@ export function messageBytesMax(message: Message): number {
 
 export function encodeMessage(message: Message): Uint8Array {
   const bytes = new Uint8Array(messageBytesMax(message));
-  const writer = new ByteWriter(bytes, 0);
+  return bytes.subarray(0, writeMessage(message, bytes, 0));
+}
+
+/** Writes at most messageBytesMax(message) bytes at `at`, and returns where they end. */
+export function writeMessage(message: Message, target: Uint8Array, at: number): number {
+  const writer = new ByteWriter(target, at);
   const tag = messageTags.get(message.type);
   assert(tag !== undefined, "a message without a tag");
   writer.byte(tag);
@@ -162,7 +167,7 @@ export function encodeMessage(message: Message): Uint8Array {
   writer.memberId(message.to);
   writer.varint(message.term);
   putBody(writer, message);
-  return bytes.subarray(0, writer.at());
+  return writer.at();
 }
 
 function putBody(writer: ByteWriter, message: Message): void {
