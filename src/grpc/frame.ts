@@ -104,3 +104,17 @@ export function encodeFrame(message: Uint8Array): Buffer {
   frame.set(message, frameHeadBytes);
   return frame;
 }
+
+let newestHead = nothing;
+let newestHeadBytes = -1;
+
+/** The head of a message of this length; never changed. Thousands of streams that get one message
+ * share one. */
+export function sharedFrameHead(messageBytes: number): Uint8Array {
+  if (messageBytes !== newestHeadBytes) {
+    newestHead = Buffer.allocUnsafeSlow(frameHeadBytes);
+    writeFrameHead(newestHead, 0, messageBytes);
+    newestHeadBytes = messageBytes;
+  }
+  return newestHead;
+}

@@ -1,23 +1,20 @@
-// The response half of a streaming call. What a handler writes in one turn leaves as one write:
-// small parts are copied together, large ones are passed on as they are, so that an event shared
-// by thousands of watchers exists once.
+// The response half of a streaming call. What a handler writes in one turn goes to the stream
+// together, in the parts it came in: nothing is copied here, so that an event shared by thousands
+// of watchers exists once, and a client that stops reading leaves references with us.
 //
-// Bounded: full from `sinkBytesMax` queued bytes, which include what Node and HTTP/2 flow control
-// hold back, to half of it. A handler that goes on writing to a full sink (answers that cannot
-// wait) has `sinkOverrunBytesMax` more; then the client, which does not read, is cut off.
+// Bounded: full from `sinkBytesMax` queued bytes, which include what the stream could not send, to
+// half of it. A handler that goes on writing to a full sink (answers that cannot wait) has
+// `sinkOverrunBytesMax` more; then the client, which does not read, is cut off.
 import type { ResponseSink } from "../api/method.ts";
 import { grpcStatus, RequestError } from "../base/errors.ts";
 import type { Call, CallDeps } from "./call.ts";
-import { frameHeadBytes, writeFrameHead } from "./frame.ts";
-
-/** From this size a part is passed on instead of copied. */
-const shareBytesMin = 512;
+import { frameHeadBytes, sharedFrameHead } from "./frame.ts";
 
 export class StreamSink implements ResponseSink {
   readonly #deps: CallDeps;
   readonly #call: Call;
-  /** Messages of this turn: the length of each, then its parts. */
-  #batch: (number | Uint8Array)[] = [];
+  /** Of this turn: frame heads and the parts of messages. */
+  #batch: Uint8Array[] = [];
   #batchBytes = 0;
   #overrunBytes = 0;
   #waiters: (() => void)[] = [];
@@ -37,7 +34,7 @@ export class StreamSink implements ResponseSink {
     for (const part of parts) messageBytes += part.length;
     if (!this.#maybeOverrun(messageBytes)) return false;
     if (this.#batch.length === 0) this.#deps.clock.soon(() => this.flush());
-    this.#batch.push(messageBytes, ...parts);
+    this.#batch.push(sharedFrameHead(messageBytes), ...parts);
     this.#batchBytes += frameHeadBytes + messageBytes;
     this.#deps.observer.sent(this.#call.path, messageBytes);
     return !this.#isFull();
@@ -52,13 +49,13 @@ export class StreamSink implements ResponseSink {
   flush(): void {
     const { stream } = this.#call;
     if (this.#batch.length === 0 || this.#call.isOver()) return;
-    const chunks = joinSmallParts(this.#batch);
+    const pieces = this.#batch;
     this.#batch = [];
     this.#batchBytes = 0;
     if (stream.isClosed()) return;
     if (!stream.hasResponded()) this.#call.openResponse();
     this.#call.ledger.responded();
-    stream.send(chunks);
+    stream.send(pieces);
     this.drain();
   }
 
@@ -103,40 +100,4 @@ export class StreamSink implements ResponseSink {
     this.#waiters = [];
     for (const resolve of waiters) resolve();
   }
-}
-
-/** Frames of a batch as few buffers: runs of heads and small parts in one, large parts alone. */
-function joinSmallParts(batch: readonly (number | Uint8Array)[]): Uint8Array[] {
-  const chunks: Uint8Array[] = [];
-  let at = 0;
-  while (at < batch.length) {
-    let runBytes = 0;
-    let end = at;
-    for (; end < batch.length; end++) {
-      const item = batch[end];
-      if (typeof item === "number") runBytes += frameHeadBytes;
-      else if (item !== undefined && item.length < shareBytesMin) runBytes += item.length;
-      else break;
-    }
-    if (end > at) chunks.push(copyRun(batch.slice(at, end), runBytes));
-    const large = batch[end];
-    if (typeof large === "object") chunks.push(large);
-    at = end + 1;
-  }
-  return chunks;
-}
-
-function copyRun(items: readonly (number | Uint8Array)[], runBytes: number): Buffer {
-  const run = Buffer.allocUnsafe(runBytes);
-  let at = 0;
-  for (const item of items) {
-    if (typeof item === "number") {
-      writeFrameHead(run, at, item);
-      at += frameHeadBytes;
-    } else {
-      run.set(item, at);
-      at += item.length;
-    }
-  }
-  return run;
 }
