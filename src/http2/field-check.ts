@@ -1,7 +1,12 @@
 // What makes a request malformed before anybody asks what it means (RFC 9113, 8.2 and 8.3).
+//
+// Laxer than the paper where Go's server is, so that no client of etcd is turned away: spaces
+// around values pass, and so does any "te".
 import type { HeaderFields } from "./hpack-decoder.ts";
 
-const requestPseudoFields = new Set([":method", ":scheme", ":authority", ":path"]);
+const pseudoFields = [":method", ":scheme", ":path", ":authority"];
+/** All of them but the last, which is optional: a bit for each. */
+const pseudoRequired = 0b0111;
 const connectionFields = new Set([
   "connection",
   "keep-alive",
@@ -12,19 +17,20 @@ const connectionFields = new Set([
 
 export function isMalformed(fields: HeaderFields): boolean {
   let isPastPseudo = false;
-  const pseudo = new Set<string>();
+  let pseudoSeen = 0;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     if (name.startsWith(":")) {
-      if (isPastPseudo || !requestPseudoFields.has(name) || pseudo.has(name)) return true;
-      pseudo.add(name);
+      const place = pseudoFields.indexOf(name);
+      if (isPastPseudo || place < 0 || ((pseudoSeen >> place) & 1) === 1) return true;
+      pseudoSeen |= 1 << place;
     } else {
       isPastPseudo = true;
       if (!isName(name) || connectionFields.has(name)) return true;
     }
     if (hasControl(fields[i + 1] ?? "")) return true;
   }
-  return !pseudo.has(":method") || !pseudo.has(":scheme") || !pseudo.has(":path");
+  return (pseudoSeen & pseudoRequired) !== pseudoRequired;
 }
 
 /** Visible ASCII without upper case. */

@@ -1,13 +1,8 @@
 // Bytes of a connection into HTTP/2 frames (RFC 9113, 4.1): the preface first, then frames. A
 // frame that lies whole in one chunk is given out where it lies; only one that is split is copied,
 // and never more of it than one frame may have. Not here: what a frame means.
-import {
-  ConnectionError,
-  errorCode,
-  frameHeadBytes,
-  framePayloadBytesMax,
-  preface,
-} from "./wire.ts";
+import { broken, wrongSize } from "./breach.ts";
+import { frameHeadBytes, framePayloadBytesMax, preface } from "./wire.ts";
 
 /** The payload is `bytes` from `start` to `end`; the taker owns these bytes. */
 export type TakeFrame = (
@@ -60,7 +55,7 @@ export class FrameReader {
     if (expected === 0) return 0;
     const wanted = prefaceBytes.subarray(this.#prefaceSeen, this.#prefaceSeen + expected);
     if (!chunk.subarray(0, expected).equals(wanted)) {
-      throw new ConnectionError(errorCode.protocolError, "bad connection preface");
+      throw broken("no preface");
     }
     this.#prefaceSeen += expected;
     return expected;
@@ -95,8 +90,6 @@ export class FrameReader {
 
 function payloadBytes(bytes: Buffer, at: number): number {
   const length = bytes.readUIntBE(at, 3);
-  if (length > framePayloadBytesMax) {
-    throw new ConnectionError(errorCode.frameSizeError, `a frame of ${length} bytes`);
-  }
+  if (length > framePayloadBytesMax) throw wrongSize("a frame", length);
   return length;
 }

@@ -1,9 +1,10 @@
 // HEADERS and the CONTINUATION frames behind them into one header list (RFC 9113, 4.3): padding
 // and priorities are skipped, the block is decoded when it is whole. Between the first frame and
 // the last nothing else may come, and the block may not grow beyond `blockBytesMax`.
+import { broken, tooMuch } from "./breach.ts";
 import { HpackDecoder } from "./hpack-decoder.ts";
 import type { HeaderFields } from "./hpack-decoder.ts";
-import { ConnectionError, errorCode, flag } from "./wire.ts";
+import { flag } from "./wire.ts";
 
 export interface RequestHead {
   readonly streamId: number;
@@ -49,7 +50,7 @@ export class HeaderGathering {
     }
     if ((flags & flag.priority) !== 0) from += priorityBytes;
     if (from > to) {
-      throw new ConnectionError(errorCode.protocolError, "more padding than payload");
+      throw broken("more padding than payload");
     }
     if ((flags & flag.endHeaders) !== 0) return this.#decode(streamId, flags, bytes, from, to);
     this.#open = { streamId, flags };
@@ -67,7 +68,7 @@ export class HeaderGathering {
   ): RequestHead | null {
     const open = this.#open;
     if (open === null || open.streamId !== streamId) {
-      throw new ConnectionError(errorCode.protocolError, "CONTINUATION of nothing");
+      throw broken("CONTINUATION of nothing");
     }
     this.#gather(bytes, start, end);
     if ((flags & flag.endHeaders) === 0) return null;
@@ -82,7 +83,7 @@ export class HeaderGathering {
     this.#block.push(Buffer.from(bytes.subarray(from, to)));
     this.#blockBytes += to - from;
     if (this.#blockBytes <= this.#blockBytesMax) return;
-    throw new ConnectionError(errorCode.enhanceYourCalm, "header_list_too_large");
+    throw tooMuch("header_list_too_large");
   }
 
   #decode(streamId: number, flags: number, bytes: Buffer, from: number, to: number): RequestHead {

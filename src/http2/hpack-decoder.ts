@@ -4,8 +4,8 @@
 // A block costs no more than what it says: entries of the dynamic table are shared, and a list
 // beyond `listBytesMax` (names, values and 32 bytes a pair, as SETTINGS count it) ends the
 // connection, since the table would otherwise have to be kept for a block that nobody reads.
+import { badBlock, tooMuch } from "./breach.ts";
 import { decodeHuffman } from "./huffman.ts";
-import { ConnectionError, errorCode } from "./wire.ts";
 
 /** Names and values in turn, as they came. */
 export type HeaderFields = readonly string[];
@@ -40,7 +40,7 @@ export class HpackDecoder {
     while (this.#at < this.#end) {
       const first = this.#bytes[this.#at] ?? 0;
       if ((first & 0xe0) === 0x20) {
-        if (fields.length > 0) throw malformed("a table size after a field");
+        if (fields.length > 0) throw badBlock("a table size after a field");
         this.#resize(this.#integer(5));
         continue;
       }
@@ -49,7 +49,7 @@ export class HpackDecoder {
       this.#listBytes +=
         pairBytes + (fields[length - 2]?.length ?? 0) + (fields[length - 1]?.length ?? 0);
       if (this.#listBytes > this.#listBytesMax) {
-        throw new ConnectionError(errorCode.enhanceYourCalm, "header_list_too_large");
+        throw tooMuch("header_list_too_large");
       }
     }
     return fields;
@@ -83,7 +83,7 @@ export class HpackDecoder {
   #nameAt(index: number): string {
     const place = this.#placeOf(index);
     const name = place < 0 ? staticTable[2 * index - 2] : this.#table[place];
-    if (name === undefined) throw malformed(`an index of ${index}`);
+    if (name === undefined) throw badBlock(`an index of ${index}`);
     return name;
   }
 
@@ -92,7 +92,7 @@ export class HpackDecoder {
     const staticCount = staticTable.length / 2;
     if (index <= staticCount) return -1;
     const place = this.#table.length - 2 * (index - staticCount);
-    if (place < 0) throw malformed(`an index of ${index}`);
+    if (place < 0) throw badBlock(`an index of ${index}`);
     return place;
   }
 
@@ -103,7 +103,7 @@ export class HpackDecoder {
   }
 
   #resize(bytesMax: number): void {
-    if (bytesMax > tableBytesMax) throw malformed(`a table size of ${bytesMax}`);
+    if (bytesMax > tableBytesMax) throw badBlock(`a table size of ${bytesMax}`);
     this.#tableBytesMax = bytesMax;
     this.#evict();
   }
@@ -126,14 +126,14 @@ export class HpackDecoder {
     for (let shift = 1; ; shift *= 128) {
       const byte = this.#byte();
       value += (byte & 127) * shift;
-      if (value > 2 ** 24) throw malformed("an integer that is too large");
+      if (value > 2 ** 24) throw badBlock("an integer that is too large");
       if (byte < 128) return value;
-      if (shift > 2 ** 28) throw malformed("an integer without end");
+      if (shift > 2 ** 28) throw badBlock("an integer without end");
     }
   }
 
   #byte(): number {
-    if (this.#at >= this.#end) throw malformed("an early end");
+    if (this.#at >= this.#end) throw badBlock("an early end");
     return this.#bytes[this.#at++] ?? 0;
   }
 
@@ -142,15 +142,11 @@ export class HpackDecoder {
     const length = this.#integer(7);
     const start = this.#at;
     const end = start + length;
-    if (end > this.#end) throw malformed("an early end");
+    if (end > this.#end) throw badBlock("an early end");
     this.#at = end;
     if (isHuffman) return decodeHuffman(this.#bytes, start, end);
     return this.#bytes.toString("latin1", start, end);
   }
-}
-
-function malformed(what: string): ConnectionError {
-  return new ConnectionError(errorCode.compressionError, `a header block has ${what}`);
 }
 
 /** RFC 7541, appendix A: names and values in turn; index 1 is first. */
