@@ -40,9 +40,9 @@ export class Output {
   }
 
   isOpen(): boolean {
-    const isOpen = this.#socket.writableLength + this.#bytes < socketBytesMax;
-    if (!isOpen) this.#isShut = true;
-    return isOpen;
+    if (this.#bytes < socketBytesMax && !this.#isHeldBack()) return true;
+    this.#isShut = true;
+    return false;
   }
 
   /** More waits than any reading client leaves. */
@@ -112,7 +112,13 @@ export class Output {
     if (pieces.length > 1) socket.cork();
     for (const piece of pieces) socket.write(piece);
     if (pieces.length > 1) socket.uncork();
-    if (!socket.writableNeedDrain) this.#reopen();
+    if (!this.#isHeldBack()) this.#reopen();
+  }
+
+  /** By what the client has not taken; the socket will say when it has. */
+  #isHeldBack(): boolean {
+    const { writableLength, writableNeedDrain } = this.#socket;
+    return writableNeedDrain && writableLength + this.#bytes >= socketBytesMax;
   }
 
   #reopen(): void {

@@ -3,9 +3,12 @@
 import { assert } from "../base/assert.ts";
 import type { Output } from "./output.ts";
 
+const nothing = Buffer.alloc(0);
+
 export class SendQueue {
   #pieces: Uint8Array[] = [];
-  /** Sent bytes of the first piece. */
+  /** Places of sent pieces, which hold nothing, and sent bytes of the piece behind them. */
+  #sentPieces = 0;
   #sentBytes = 0;
   #bytes = 0;
 
@@ -24,26 +27,31 @@ export class SendQueue {
     assert(bytes <= this.#bytes, "more is sent than a stream has");
     this.#bytes -= bytes;
     let left = bytes;
-    let taken = 0;
     while (left > 0) {
-      const piece = this.#pieces[taken];
+      const piece = this.#pieces[this.#sentPieces];
       assert(piece !== undefined, "a send queue miscounts its bytes");
       const end = Math.min(piece.length, this.#sentBytes + left);
       left -= end - this.#sentBytes;
-      output.bytes(
-        this.#sentBytes === 0 && end === piece.length
-          ? piece
-          : piece.subarray(this.#sentBytes, end),
-      );
-      this.#sentBytes = end === piece.length ? 0 : end;
-      if (end === piece.length) taken++;
+      const isWhole = end === piece.length;
+      output.bytes(isWhole && this.#sentBytes === 0 ? piece : piece.subarray(this.#sentBytes, end));
+      this.#sentBytes = isWhole ? 0 : end;
+      if (isWhole) this.#pieces[this.#sentPieces++] = nothing;
     }
-    this.#pieces = taken === this.#pieces.length ? [] : this.#pieces.slice(taken);
+    this.#dropSent();
   }
 
   clear(): void {
     this.#pieces = [];
+    this.#sentPieces = 0;
     this.#sentBytes = 0;
     this.#bytes = 0;
+  }
+
+  /** When half of the places are sent: a client that takes a byte at a time must not make us move
+   * thousands of pieces for each. */
+  #dropSent(): void {
+    if (2 * this.#sentPieces < this.#pieces.length) return;
+    this.#pieces = this.#pieces.slice(this.#sentPieces);
+    this.#sentPieces = 0;
   }
 }

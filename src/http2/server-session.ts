@@ -8,9 +8,16 @@
 // of streams that are paused, answers that it does not take (Output), streams. What costs work and
 // brings nothing is reported to the owner, who keeps the budgets.
 //
+// A client that breaks the protocol on one stream loses the connection, as RFC 9113, 5.4.2 allows:
+// no client that works does it, and resets that a client can provoke would be streams that it
+// leaves without paying for them from the budget of its own resets.
+//
 // Not here: priorities, pushes, padding of our own, tables for our header blocks.
 import type { Socket } from "node:net";
+import { assert } from "../base/assert.ts";
 import type { Clock, Timer } from "../base/clock.ts";
+import { afterEnd, broken, tooMuch, tooMuchData, tooWide, wrongSize } from "./breach.ts";
+import { readStreamWindow } from "./client-settings.ts";
 import { writeGoaway, writeReset, writeSettings, writeWindowUpdate } from "./control-frames.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { isMalformed } from "./field-check.ts";
@@ -18,23 +25,25 @@ import { HeaderGathering } from "./header-gathering.ts";
 import type { RequestHead } from "./header-gathering.ts";
 import type { HeaderFields } from "./hpack-decoder.ts";
 import { Output } from "./output.ts";
+import { ReceiveWindow } from "./receive-window.ts";
+import { SendTurns } from "./send-turns.ts";
 import { ServerStream } from "./server-stream.ts";
 import type { StreamListener, StreamSession } from "./server-stream.ts";
 import {
   ConnectionError,
   errorCode,
   flag,
-  framePayloadBytesMax,
   frameType,
   settingId,
   windowBytesDefault,
-  windowBytesMax,
 } from "./wire.ts";
 import type { ErrorCode } from "./wire.ts";
 
 export interface SessionLimits {
   readonly streamsPerConnectionMax: number;
+  /** Not below what the protocol gives before any SETTINGS, 65,535. */
   readonly streamWindowBytes: number;
+  /** The same. */
   readonly connectionWindowBytes: number;
   /** Of one request, as SETTINGS count it; a longer list resets the stream. */
   readonly headerListBytesMax: number;
@@ -60,31 +69,40 @@ export interface SessionOwner {
 
 /** Header lists and blocks beyond this many times the limit end the connection. */
 const headerExcessMax = 4;
+/** Time for the rest of a header block that came in pieces. */
+const headerBlockMs = 10_000;
 /** Time for a client to take our last frames. */
 const lingerMs = 1_000;
+/** A read as large as this fills what Node reads into: more is waiting, and others come first. */
+const fullReadBytes = 65_536;
+/** DATA for a stream that is closed costs less than it brought when it is as large as this: a
+ * client that sends a large body to a call that ended early means no harm. */
+const lateDataBytesMin = 1_024;
 
 export class ServerSession implements StreamSession {
   readonly output: Output;
+  readonly turns: SendTurns;
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #limits: SessionLimits;
   readonly #owner: SessionOwner;
   readonly #reader: FrameReader;
   readonly #headers: HeaderGathering;
+  readonly #receiveWindow: ReceiveWindow;
   readonly #streams = new Map<number, ServerStream>();
-  /** Those that have to send and may. */
-  readonly #sending = new Set<ServerStream>();
   #state: "serving" | "draining" | "lingering" | "closed" = "serving";
   #isSettled = false;
+  /** The client acknowledged our SETTINGS. */
+  #isAcknowledged = false;
+  /** The highest of the client's, taken or refused. */
   #lastStreamId = 0;
-  #sendWindow = windowBytesDefault;
+  /** What our first GOAWAY named; no later one may name a higher. */
+  #goawayStreamId: number | null = null;
+  /** Of streams to come. */
   #streamSendWindow = windowBytesDefault;
-  /** Received, and not yet given back to the client's window. */
-  #receivedBytes = 0;
-  /** Of these, those that were read. */
-  #readBytes = 0;
   #invalidCount = 0;
   #awaitedPing: (() => void) | null = null;
+  #headerBlockTimer: Timer | null = null;
   #lingerTimer: Timer | null = null;
 
   constructor(
@@ -92,15 +110,22 @@ export class ServerSession implements StreamSession {
     socket: Socket,
     limits: SessionLimits,
   ) {
+    const { streamWindowBytes, connectionWindowBytes } = limits;
+    assert(
+      Math.min(streamWindowBytes, connectionWindowBytes) >= windowBytesDefault,
+      "a window below what the protocol begins with",
+    );
     this.#clock = deps.clock;
     this.#owner = deps.owner;
     this.#socket = socket;
     this.#limits = limits;
+    this.#receiveWindow = new ReceiveWindow(connectionWindowBytes);
     this.#headers = new HeaderGathering(headerExcessMax * limits.headerListBytesMax);
     this.#reader = new FrameReader((type, flags, streamId, bytes, start, end) =>
       this.#take(type, flags, streamId, bytes, start, end),
     );
-    this.output = new Output(socket, () => this.#pump());
+    this.output = new Output(socket, () => this.turns.go());
+    this.turns = new SendTurns(this.output);
     this.#sendSettings();
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     // No half-open connections: a client that says no more wants no answers.
@@ -122,14 +147,14 @@ export class ServerSession implements StreamSession {
   shut(): void {
     if (this.#state !== "serving") return;
     this.#state = "draining";
-    writeGoaway(this.output, this.#lastStreamId, { code: errorCode.noError, text: "" });
+    this.#sayGoodbye(errorCode.noError, "");
     this.#maybeLinger();
   }
 
   /** Ends the connection at once, and says why. */
   expel(code: ErrorCode, text: string): void {
     if (this.isOver()) return;
-    writeGoaway(this.output, this.#lastStreamId, { code, text });
+    this.#sayGoodbye(code, text);
     this.#linger();
   }
 
@@ -145,43 +170,15 @@ export class ServerSession implements StreamSession {
 
   // What follows is called by the streams.
 
-  sendWindow(): number {
-    return this.#sendWindow;
-  }
-
-  sent(bytes: number): void {
-    this.#sendWindow -= bytes;
-  }
-
-  wait(stream: ServerStream): void {
-    if (!stream.isReady()) return;
-    this.#sending.add(stream);
-    this.#pump();
-  }
-
   consumed(bytes: number): void {
-    this.#readBytes += bytes;
-    if (this.#readBytes < this.#limits.connectionWindowBytes / 2 || this.isOver()) return;
-    writeWindowUpdate(this.output, 0, this.#readBytes);
-    this.#receivedBytes -= this.#readBytes;
-    this.#readBytes = 0;
+    const given = this.#receiveWindow.read(bytes);
+    if (given > 0 && !this.isOver()) writeWindowUpdate(this.output, 0, given);
   }
 
   forget(stream: ServerStream): void {
     this.#streams.delete(stream.id);
-    this.#sending.delete(stream);
+    this.turns.leave(stream);
     this.#maybeLinger();
-  }
-
-  /** Sends what waits, a frame of each stream in turn, as far as client and socket allow. */
-  #pump(): void {
-    if (this.isOver()) return;
-    for (const stream of this.#sending) {
-      if (this.#sendWindow <= 0 || !this.output.isOpen()) return;
-      this.#sending.delete(stream);
-      stream.sendFrame();
-      if (stream.isReady()) this.#sending.add(stream);
-    }
   }
 
   #read(chunk: Buffer): void {
@@ -189,13 +186,24 @@ export class ServerSession implements StreamSession {
     try {
       this.#reader.push(chunk);
       if (this.output.isStuffed()) {
-        throw new ConnectionError(errorCode.enhanceYourCalm, "too_many_unread_answers");
+        throw tooMuch("too_many_unread_answers");
       }
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
-      this.#owner.failed(error);
-      this.expel(error.code, error.message);
+      this.#fail(error);
     }
+    if (chunk.length >= fullReadBytes) this.#yield();
+  }
+
+  #fail(error: ConnectionError): void {
+    this.#owner.failed(error);
+    this.expel(error.code, error.message);
+  }
+
+  /** Reads on in a later turn: a client that sends as fast as we read must not keep the process. */
+  #yield(): void {
+    this.#socket.pause();
+    setImmediate(() => this.#socket.resume());
   }
 
   #take(
@@ -215,10 +223,10 @@ export class ServerSession implements StreamSession {
       case frameType.data:
         return this.#takeData(flags, streamId, bytes, start, end);
       case frameType.headers:
-        return this.#openStream(this.#headers.headers(flags, streamId, bytes, start, end));
+        return this.#takeHead(this.#headers.headers(flags, streamId, bytes, start, end));
       case frameType.continuation:
         this.#owner.idleFrame();
-        return this.#openStream(this.#headers.continuation(flags, streamId, bytes, start, end));
+        return this.#takeHead(this.#headers.continuation(flags, streamId, bytes, start, end));
       case frameType.reset:
         return this.#takeReset(streamId, end - start);
       case frameType.settings:
@@ -229,11 +237,16 @@ export class ServerSession implements StreamSession {
         return this.#takeWindowUpdate(streamId, bytes, start, end);
       case frameType.goaway:
         if (streamId !== 0) throw broken("GOAWAY on a stream");
-        return;
+        if (end - start < 8) throw wrongSize("GOAWAY", end - start);
+        return this.#owner.idleFrame();
       case frameType.pushPromise:
         throw broken("PUSH_PROMISE from a client");
+      case frameType.priority:
+        if (streamId === 0) throw broken("PRIORITY of no stream");
+        if (end - start !== 5) throw wrongSize("PRIORITY", end - start);
+        return this.#owner.idleFrame();
       default:
-        // PRIORITY, and what later versions may bring.
+        // What later versions may bring.
         this.#owner.idleFrame();
     }
   }
@@ -241,33 +254,41 @@ export class ServerSession implements StreamSession {
   #takeData(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     const frameBytes = end - start;
     const stream = this.#streamOf(streamId, "DATA");
-    const padding = (flags & flag.padded) === 0 ? 0 : 1 + (bytes[start] ?? frameBytes);
+    const padding = (flags & flag.padded) === 0 ? 0 : 1 + (bytes[start] ?? 0);
     if (padding > frameBytes) throw broken("more padding than payload");
-    this.#receivedBytes += frameBytes;
-    if (this.#receivedBytes > Math.max(this.#limits.connectionWindowBytes, windowBytesDefault)) {
-      throw new ConnectionError(errorCode.flowControlError, "more DATA than the window allows");
-    }
-    if (stream === null || stream.isRemoteEnded()) {
+    if (!this.#receiveWindow.maybeReceive(frameBytes)) throw tooMuchData();
+    if (stream === null) {
       this.consumed(frameBytes);
-      this.#owner.idleFrame();
+      if (frameBytes < lateDataBytesMin) this.#owner.idleFrame();
       return;
     }
+    if (stream.isRemoteEnded()) throw afterEnd("DATA");
     const isEnd = (flags & flag.endStream) !== 0;
     const from = start + Math.min(padding, 1);
     const chunk = bytes.subarray(from, from + frameBytes - padding);
     if (chunk.length === 0 && !isEnd) this.#countInvalid();
-    if (!stream.maybeReceive(chunk, frameBytes)) stream.reset(errorCode.flowControlError);
-    else if (isEnd && !stream.isClosed()) stream.endRemote();
+    if (!stream.maybeReceive(chunk, frameBytes)) throw tooMuchData();
+    if (isEnd && !stream.isClosed()) stream.endRemote();
   }
 
-  #openStream(head: RequestHead | null): void {
-    if (head === null) return;
-    const { streamId, fields, isEndOfStream } = head;
-    if (streamId % 2 === 0) throw broken("HEADERS on a stream that is not a client's");
-    if (streamId <= this.#lastStreamId) {
-      this.#takeTrailers(streamId, isEndOfStream);
+  /** Null: more of a header block is to come. */
+  #takeHead(head: RequestHead | null): void {
+    if (head === null) {
+      this.#headerBlockTimer ??= this.#clock.after(headerBlockMs, () =>
+        this.#fail(tooMuch("header_block_timeout")),
+      );
       return;
     }
+    this.#headerBlockTimer?.cancel();
+    this.#headerBlockTimer = null;
+    const { streamId, isEndOfStream } = head;
+    if (streamId % 2 === 0) throw broken("HEADERS on a stream that is not a client's");
+    if (streamId > this.#lastStreamId) this.#openStream(head);
+    else this.#takeTrailers(streamId, isEndOfStream);
+  }
+
+  #openStream(head: RequestHead): void {
+    const { streamId, fields, isEndOfStream } = head;
     this.#lastStreamId = streamId;
     const refusal = this.#refusalOf(head);
     if (refusal !== null) {
@@ -278,7 +299,7 @@ export class ServerSession implements StreamSession {
     }
     const stream = new ServerStream(this, streamId, {
       send: this.#streamSendWindow,
-      receive: Math.max(this.#limits.streamWindowBytes, windowBytesDefault),
+      receive: this.#limits.streamWindowBytes,
     });
     this.#streams.set(streamId, stream);
     stream.listen(this.#owner.opened(stream, fields));
@@ -299,7 +320,7 @@ export class ServerSession implements StreamSession {
   #countInvalid(): void {
     this.#invalidCount += 1;
     if (this.#invalidCount <= this.#limits.invalidFramesMax) return;
-    throw new ConnectionError(errorCode.enhanceYourCalm, "too_many_invalid_frames");
+    throw tooMuch("too_many_invalid_frames");
   }
 
   /** A second header block is the end of a request body; gRPC clients send none, and none is
@@ -307,9 +328,10 @@ export class ServerSession implements StreamSession {
   #takeTrailers(streamId: number, isEnd: boolean): void {
     this.#owner.idleFrame();
     const stream = this.#streams.get(streamId);
-    if (stream === undefined || stream.isRemoteEnded()) return;
-    if (isEnd) stream.endRemote();
-    else stream.reset(errorCode.protocolError);
+    if (stream === undefined) return;
+    if (stream.isRemoteEnded()) throw afterEnd("HEADERS");
+    if (!isEnd) throw broken("HEADERS in the middle of a request");
+    stream.endRemote();
   }
 
   #takeReset(streamId: number, payloadBytes: number): void {
@@ -323,30 +345,19 @@ export class ServerSession implements StreamSession {
     if (streamId !== 0) throw broken("SETTINGS on a stream");
     if ((flags & flag.ack) !== 0) {
       if (end !== start) throw wrongSize("SETTINGS", end - start);
+      if (this.#isAcknowledged) this.#owner.idleFrame();
+      this.#isAcknowledged = true;
       return;
     }
-    if ((end - start) % 6 !== 0) throw wrongSize("SETTINGS", end - start);
-    for (let at = start; at < end; at += 6) {
-      this.#apply(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2));
+    const windowBytes = readStreamWindow(bytes, start, end);
+    if (windowBytes !== null) {
+      const change = windowBytes - this.#streamSendWindow;
+      this.#streamSendWindow = windowBytes;
+      for (const stream of this.#streams.values()) this.#widen(stream, change);
     }
     this.#isSettled = true;
     this.output.frameHead(0, frameType.settings, flag.ack, 0);
     this.#owner.settled();
-  }
-
-  /** Of what a client may ask, only its windows concern us: our frames and blocks are always
-   * within what every client takes. */
-  #apply(setting: number, value: number): void {
-    if (setting === settingId.maxFrameSize && (value < framePayloadBytesMax || value > 2 ** 24)) {
-      throw broken(`a frame size of ${value}`);
-    }
-    if (setting !== settingId.initialWindowSize) return;
-    if (value > windowBytesMax) {
-      throw new ConnectionError(errorCode.flowControlError, `a window of ${value}`);
-    }
-    const change = value - this.#streamSendWindow;
-    this.#streamSendWindow = value;
-    for (const stream of this.#streams.values()) this.#widen(stream, change);
   }
 
   #takePing(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
@@ -355,7 +366,8 @@ export class ServerSession implements StreamSession {
     if ((flags & flag.ack) !== 0) {
       const answered = this.#awaitedPing;
       this.#awaitedPing = null;
-      answered?.();
+      if (answered === null) this.#owner.idleFrame();
+      else answered();
       return;
     }
     this.output.frame(frameType.ping, flag.ack, 0, bytes.subarray(start, end));
@@ -365,31 +377,31 @@ export class ServerSession implements StreamSession {
   #takeWindowUpdate(streamId: number, bytes: Buffer, start: number, end: number): void {
     if (end - start !== 4) throw wrongSize("WINDOW_UPDATE", end - start);
     const more = bytes.readUInt32BE(start) & 0x7fff_ffff;
+    if (more === 0) throw broken("a WINDOW_UPDATE of 0");
+    if (!this.turns.maybeExpectUpdate()) this.#owner.idleFrame();
     if (streamId === 0) {
-      if (more === 0) throw broken("a WINDOW_UPDATE of 0");
-      this.#sendWindow += more;
-      if (this.#sendWindow > windowBytesMax) {
-        throw new ConnectionError(errorCode.flowControlError, "a window beyond 2^31-1");
-      }
-      this.#pump();
+      if (!this.turns.maybeWiden(more)) throw tooWide();
       return;
     }
     const stream = this.#streamOf(streamId, "WINDOW_UPDATE");
-    if (stream === null) return;
-    if (more === 0) stream.reset(errorCode.protocolError);
-    else this.#widen(stream, more);
+    if (stream !== null) this.#widen(stream, more);
   }
 
   #widen(stream: ServerStream, bytes: number): void {
-    if (!stream.maybeWiden(bytes, windowBytesMax)) stream.reset(errorCode.flowControlError);
+    if (!stream.maybeWiden(bytes)) throw tooWide();
   }
 
   /** Null: the stream is closed. */
   #streamOf(streamId: number, frame: string): ServerStream | null {
-    if (streamId === 0 || streamId > this.#lastStreamId) {
+    if (streamId % 2 === 0 || streamId > this.#lastStreamId) {
       throw broken(`${frame} on a stream that is not open`);
     }
     return this.#streams.get(streamId) ?? null;
+  }
+
+  #sayGoodbye(code: ErrorCode, text: string): void {
+    this.#goawayStreamId ??= this.#lastStreamId;
+    writeGoaway(this.output, this.#goawayStreamId, { code, text });
   }
 
   #sendSettings(): void {
@@ -412,7 +424,7 @@ export class ServerSession implements StreamSession {
   #linger(): void {
     this.output.flush();
     this.#state = "lingering";
-    for (const stream of this.#streams.values()) stream.abort();
+    this.#abortAll();
     this.#socket.end();
     this.#lingerTimer = this.#clock.after(lingerMs, () => this.#socket.destroy());
   }
@@ -421,15 +433,12 @@ export class ServerSession implements StreamSession {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#lingerTimer?.cancel();
-    for (const stream of this.#streams.values()) stream.abort();
+    this.#abortAll();
     this.#owner.closed();
   }
-}
 
-function broken(what: string): ConnectionError {
-  return new ConnectionError(errorCode.protocolError, `protocol error: ${what}`);
-}
-
-function wrongSize(frame: string, payloadBytes: number): ConnectionError {
-  return new ConnectionError(errorCode.frameSizeError, `${frame} of ${payloadBytes} bytes`);
+  #abortAll(): void {
+    this.#headerBlockTimer?.cancel();
+    for (const stream of this.#streams.values()) stream.abort();
+  }
 }

@@ -8,9 +8,12 @@
 // What is queued to send is the writer's to bound, by `queuedBytes` and `drained`.
 import { assert } from "../base/assert.ts";
 import { writeReset, writeWindowUpdate } from "./control-frames.ts";
+import { HeldBody } from "./held-body.ts";
 import type { Output } from "./output.ts";
+import { ReceiveWindow } from "./receive-window.ts";
 import { SendQueue } from "./send-queue.ts";
-import { errorCode, framePayloadBytesMax, frameType } from "./wire.ts";
+import type { Sender, SendTurns } from "./send-turns.ts";
+import { errorCode, framePayloadBytesMax, frameType, windowBytesMax } from "./wire.ts";
 import type { ErrorCode } from "./wire.ts";
 
 /** Who reads a request and writes its response. */
@@ -28,23 +31,17 @@ export interface StreamListener {
 /** What a stream needs of its connection. */
 export interface StreamSession {
   readonly output: Output;
-  /** Bytes of bodies that the client lets this connection send. */
-  sendWindow(): number;
-  sent(bytes: number): void;
-  /** The stream has something to send that had to wait. */
-  wait(stream: ServerStream): void;
+  readonly turns: SendTurns;
   /** Received bytes that were read: the connection's window opens by them. */
   consumed(bytes: number): void;
   forget(stream: ServerStream): void;
 }
 
-const nothing = Buffer.alloc(0);
-
-export class ServerStream {
+export class ServerStream implements Sender {
   readonly id: number;
   readonly #session: StreamSession;
-  readonly #windowBytes: number;
   #listener: StreamListener | null = null;
+  /** Body bytes that the client takes; below zero when it took back what it had allowed. */
   #sendWindow: number;
   #queue: SendQueue | null = null;
   /** Waits for the queue to be sent. */
@@ -52,15 +49,10 @@ export class ServerStream {
   #hasResponded = false;
   #isRemoteEnded = false;
   #isClosed = false;
-  /** Received and not yet given back to the client's window. */
-  #receivedBytes = 0;
-  /** Of these, those that were read. */
-  #readBytes = 0;
+  readonly #receiveWindow: ReceiveWindow;
   #isPaused = false;
-  #held: Buffer = nothing;
-  #heldFrom = 0;
-  #heldTo = 0;
-  /** The body is whole, and lies in `#held`. */
+  #held: HeldBody | null = null;
+  /** The body is whole, and some of it is held. */
   #isFinishHeld = false;
 
   constructor(
@@ -71,7 +63,7 @@ export class ServerStream {
     this.#session = session;
     this.id = id;
     this.#sendWindow = windows.send;
-    this.#windowBytes = windows.receive;
+    this.#receiveWindow = new ReceiveWindow(windows.receive);
   }
 
   /** At once when the stream is opened; one that was closed by then is told so. */
@@ -106,10 +98,10 @@ export class ServerStream {
   send(pieces: readonly Uint8Array[]): void {
     if (this.#isClosed) return;
     assert(this.#hasResponded && this.#trailers === null, "a body outside its response");
+    const { output, turns } = this.#session;
     let bytes = 0;
     for (const piece of pieces) bytes += piece.length;
-    const { output } = this.#session;
-    if (bytes <= this.#roomBytes() && this.queuedBytes() === 0 && output.isOpen()) {
+    if (this.queuedBytes() === 0 && bytes <= this.#frameBytesMax(turns.roomBytes())) {
       output.frameHead(bytes, frameType.data, 0, this.id);
       for (const piece of pieces) output.bytes(piece);
       this.#countSent(bytes);
@@ -117,7 +109,7 @@ export class ServerStream {
     }
     this.#queue ??= new SendQueue();
     for (const piece of pieces) this.#queue.push(piece);
-    this.#session.wait(this);
+    turns.wait(this);
   }
 
   /** The last header block, behind everything that is queued. */
@@ -140,31 +132,26 @@ export class ServerStream {
 
   resume(): void {
     this.#isPaused = false;
-    while (this.#heldFrom < this.#heldTo && !this.#isPaused) {
-      const end = Math.min(this.#heldTo, this.#heldFrom + framePayloadBytesMax);
-      const chunk = Buffer.from(this.#held.subarray(this.#heldFrom, end));
-      this.#heldFrom = end;
+    const held = this.#held;
+    if (held === null) return;
+    while (held.length() > 0 && !this.#isPaused) {
+      const chunk = held.take(framePayloadBytesMax);
       this.#consume(chunk.length);
       this.#listener?.read(chunk);
     }
-    if (this.#heldFrom < this.#heldTo) return;
-    this.#dropHeld();
-    if (this.#isFinishHeld && !this.#isClosed) {
-      this.#isFinishHeld = false;
-      this.#listener?.finish();
-    }
+    if (held.length() > 0 || !this.#isFinishHeld || this.#isClosed) return;
+    this.#isFinishHeld = false;
+    this.#listener?.finish();
   }
 
   // What follows is called by the connection.
 
-  /** Whether there is anything to send that the client's window allows. */
   isReady(): boolean {
     return this.queuedBytes() > 0 && this.#sendWindow > 0;
   }
 
-  /** One frame of what is queued. */
-  sendFrame(): void {
-    const bytes = Math.min(this.queuedBytes(), this.#roomBytes());
+  sendFrame(bytesMax: number): void {
+    const bytes = Math.min(this.queuedBytes(), this.#frameBytesMax(bytesMax));
     if (bytes <= 0 || this.#queue === null) return;
     this.#session.output.frameHead(bytes, frameType.data, 0, this.id);
     this.#queue.take(bytes, this.#session.output);
@@ -174,18 +161,19 @@ export class ServerStream {
   }
 
   /** The client's window for this stream changed; false: beyond what the protocol allows. */
-  maybeWiden(bytes: number, windowBytesMax: number): boolean {
+  maybeWiden(bytes: number): boolean {
     this.#sendWindow += bytes;
-    if (this.isReady()) this.#session.wait(this);
-    return this.#sendWindow <= windowBytesMax;
+    if (this.#sendWindow > windowBytesMax) return false;
+    this.#session.turns.wait(this);
+    return true;
   }
 
   /** Body bytes came, `frameBytes` with their padding; false: more than was allowed. */
   maybeReceive(chunk: Buffer, frameBytes: number): boolean {
-    this.#receivedBytes += frameBytes;
-    if (this.#receivedBytes > this.#windowBytes) return false;
+    if (!this.#receiveWindow.maybeReceive(frameBytes)) return false;
     if (this.#isPaused) {
-      this.#hold(chunk);
+      this.#held ??= new HeldBody();
+      this.#held.push(chunk);
       this.#consume(frameBytes - chunk.length);
     } else {
       this.#consume(frameBytes);
@@ -201,7 +189,7 @@ export class ServerStream {
   /** The client sent its last frame. */
   endRemote(): void {
     this.#isRemoteEnded = true;
-    if (this.#heldFrom < this.#heldTo) this.#isFinishHeld = true;
+    if (this.#heldBytes() > 0) this.#isFinishHeld = true;
     else this.#listener?.finish();
   }
 
@@ -210,23 +198,26 @@ export class ServerStream {
     this.#close(true);
   }
 
-  #roomBytes(): number {
-    return Math.min(this.#sendWindow, this.#session.sendWindow(), framePayloadBytesMax);
+  #heldBytes(): number {
+    return this.#held?.length() ?? 0;
+  }
+
+  #frameBytesMax(roomBytes: number): number {
+    return Math.min(this.#sendWindow, roomBytes, framePayloadBytesMax);
   }
 
   #countSent(bytes: number): void {
     this.#sendWindow -= bytes;
-    this.#session.sent(bytes);
+    this.#session.turns.sent(bytes);
   }
 
   #maybeEnd(): void {
-    if (this.#trailers === null || this.queuedBytes() > 0) return;
+    if (this.#isClosed || this.#trailers === null || this.queuedBytes() > 0) return;
     this.#session.output.headers(this.id, true, this.#trailers);
     this.#endLocal();
   }
 
   #endLocal(): void {
-    if (this.#isClosed) return;
     if (!this.#isRemoteEnded) writeReset(this.#session.output, this.id, errorCode.noError);
     this.#close(false);
   }
@@ -236,39 +227,18 @@ export class ServerStream {
     this.#isClosed = true;
     this.#queue?.clear();
     // Held bytes will not be read; the connection's window must not shrink by them.
-    this.#session.consumed(this.#heldTo - this.#heldFrom);
-    this.#dropHeld();
+    this.#session.consumed(this.#heldBytes());
+    this.#held?.clear();
     this.#session.forget(this);
     this.#listener?.closed(isReset);
   }
 
-  #hold(chunk: Buffer): void {
-    const bytes = this.#heldTo - this.#heldFrom + chunk.length;
-    if (this.#heldTo + chunk.length > this.#held.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.#windowBytes, Math.max(2 * bytes, 1_024)));
-      this.#held.copy(grown, 0, this.#heldFrom, this.#heldTo);
-      this.#held = grown;
-      this.#heldTo -= this.#heldFrom;
-      this.#heldFrom = 0;
-    }
-    chunk.copy(this.#held, this.#heldTo);
-    this.#heldTo += chunk.length;
-  }
-
-  #dropHeld(): void {
-    this.#held = nothing;
-    this.#heldFrom = 0;
-    this.#heldTo = 0;
-  }
-
-  /** Opens both windows by bytes that were read; the client is told when half is used. */
+  /** Opens both windows by bytes that were read. */
   #consume(bytes: number): void {
-    if (bytes === 0) return;
     this.#session.consumed(bytes);
-    this.#readBytes += bytes;
-    if (this.#isRemoteEnded || this.#readBytes < this.#windowBytes / 2) return;
-    writeWindowUpdate(this.#session.output, this.id, this.#readBytes);
-    this.#receivedBytes -= this.#readBytes;
-    this.#readBytes = 0;
+    const given = this.#receiveWindow.read(bytes);
+    if (given > 0 && !this.#isRemoteEnded) {
+      writeWindowUpdate(this.#session.output, this.id, given);
+    }
   }
 }

@@ -45,6 +45,7 @@ export const errorCode = {
 export type ErrorCode = (typeof errorCode)[keyof typeof errorCode];
 
 export const settingId = {
+  enablePush: 2,
   maxConcurrentStreams: 3,
   initialWindowSize: 4,
   maxFrameSize: 5,
