@@ -2,6 +2,7 @@
 // log. They change nothing, take no lock, and talk to no member.
 //
 // Exit codes: 0 the log is whole; 1 it is damaged or cannot be read; 2 wrong use.
+import { memberDirectory } from "../wal/data-directory.ts";
 import { dumpLog, dumpText, type DumpLine } from "../wal/dump.ts";
 import { nodeFiles } from "../wal/node-files.ts";
 import { verifyLog, type VerifyReport } from "../wal/verify.ts";
@@ -27,13 +28,14 @@ const standardOutput: WalOutput = {
 /** Runs the command after `keelson wal`, and returns its exit code. */
 export function runWal(args: readonly string[], output: WalOutput = standardOutput): number {
   const isJson = args.includes("--json");
-  const [command, directory, ...rest] = args.filter((arg) => arg !== "--json");
+  const [command, dataDirectory, ...rest] = args.filter((arg) => arg !== "--json");
   const isVerify = command === "verify" && !isJson;
-  if ((!isVerify && command !== "dump") || directory === undefined || rest.length > 0) {
+  if ((!isVerify && command !== "dump") || dataDirectory === undefined || rest.length > 0) {
     output.error(usage);
     return 2;
   }
   try {
+    const directory = memberDirectory(nodeFiles, dataDirectory);
     return isVerify ? verify(directory, output) : dump(directory, isJson, output);
   } catch (error) {
     if (!(error instanceof WalError) && !isSystemError(error)) throw error;

@@ -30,6 +30,7 @@ import { WalError } from "./wal-error.ts";
 const formatName = "format";
 const formatLine = "keelson data format 1\n";
 const logName = "wal";
+const memberName = "member";
 const creatingName = "wal.creating";
 
 /** What a new directory is made for. */
@@ -55,6 +56,12 @@ export interface OpenedDirectory extends RecoveredLog {
 
 export function logDirectory(directory: string): string {
   return `${directory}/${logName}`;
+}
+
+/** Where the member of a data directory is; its own directory may be given too. */
+export function memberDirectory(files: Files, directory: string): string {
+  const member = `${directory}/${memberName}`;
+  return hasLog(files, member) ? member : directory;
 }
 
 /** True when a member's log was made there. */
@@ -128,7 +135,8 @@ function refuseFormat(files: Files, directory: string): void {
   if (version === undefined) {
     throw new WalError(
       "format",
-      `${directory}/${formatName} is ${line === null ? "missing" : "damaged"}: restore it`,
+      `${directory}/${formatName} is ${line === null ? "missing" : "damaged"}: restore it, or name ` +
+        "another directory if this one was not made by Keelson",
     );
   }
   throw new WalError(

@@ -1,5 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { dirname } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { runWal } from "../../src/cli/wal.ts";
 import { dumpLog } from "../../src/wal/dump.ts";
@@ -14,6 +15,7 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 
 async function makeMember(name: string): Promise<string> {
   const directory = `${scratch}/${name}`;
+  mkdirSync(dirname(directory), { recursive: true });
   const log = await openOn(nodeFiles, { directory });
   await log.append({ hardState: { term: 2, vote: member, commit: 0 }, entries: entries(1, 3, 2) });
   await log.append({ hardState: null, entries: entries(3, 4, 3) });
@@ -65,6 +67,15 @@ test("wal verify names segment and page of damage, and counts a torn tail as non
     counts: { batches: 1 },
     result: { state: "damaged", page: 1 },
   });
+});
+
+test("wal takes the data directory as well as the member's directory in it", async () => {
+  const directory = await makeMember("data/member");
+  for (const command of ["verify", "dump"]) {
+    const whole = run(command, directory);
+    expect(whole.code).toBe(0);
+    expect(run(command, `${scratch}/data`)).toEqual(whole);
+  }
 });
 
 test("wal dump prints batches and records as text and as JSON, without contents", async () => {

@@ -73,7 +73,10 @@ describe("openDirectory", () => {
       "/member has data format 2, this Keelson reads 1: start the version that wrote it",
     );
     files.unlink("/member/format");
-    expect(() => openDirectory(files, options)).toThrow("/member/format is missing: restore it");
+    expect(() => openDirectory(files, options)).toThrow(
+      "/member/format is missing: restore it, or name another directory if this one was not made " +
+        "by Keelson",
+    );
   });
 
   test("never fills a directory that lost its log", () => {
