@@ -40,7 +40,7 @@ import { flagsHelp } from "./server/flags.ts";
 import { chooseInitialMembers, writeInitialMembers } from "./server/initial-members.ts";
 import { HealthProbe } from "./server/health-probe.ts";
 import { knownStores } from "./server/known-stores.ts";
-import type { MetricsSource } from "./server/metrics.ts";
+import { metricsSource } from "./server/metrics-source.ts";
 import { Metrics } from "./server/metrics.ts";
 import { MemberRefused } from "./server/members.ts";
 import { Node } from "./server/node.ts";
@@ -50,7 +50,7 @@ import { openOrRebuild } from "./server/open-state.ts";
 import type { ListenAddress, ServeOptions } from "./server/options.ts";
 import { serveOptions } from "./server/options.ts";
 import { realClock } from "./server/real-clock.ts";
-import { restoreRaft } from "./server/restore-raft.ts";
+import { refuseForeignState, restoreRaft } from "./server/restore-raft.ts";
 import { ServingWatch } from "./server/serving-watch.ts";
 import { StartError, listenError } from "./server/start-error.ts";
 import { timedPlace } from "./server/timed-backend.ts";
@@ -135,6 +135,7 @@ async function openMember(
     );
   }
   const { store, mvcc } = opening.state;
+  await refuseForeignState(log, store.applied, directory);
   const machine = restoreMachine(opening.state, members);
   const { identity } = log.recovered;
   const restored = await restoreRaft(log, store.applied.index);
@@ -262,29 +263,6 @@ async function openEdge(
   return { listeners, http: [client, metrics], grpcServer, gateway: collaborators.gateway };
 }
 
-function metricsSource(
-  { node, store, transport, peers }: Member,
-  serving: ServingWatch,
-  listeners: readonly Listener[],
-): MetricsSource {
-  return {
-    status: () => node.status(),
-    leaderChanges: () => serving.leaderChanges(),
-    counts: () => node.counts(),
-    watches: () => node.watchHub.counts(),
-    compactRevision: () => node.machine.mvcc.compactRevision(),
-    keyCount: () => node.machine.mvcc.summary().keyCount,
-    leaseCount: () => node.machine.leases.list().length,
-    storeBytes: () => store.diskBytes(),
-    quotaBytes: dbQuotaBytesDefault,
-    traffic: () => transport.traffic(),
-    clientConnections: () =>
-      listeners.reduce((count, listener) => count + listener.connectionCount(), 0),
-    peers: () => peers,
-    connectedPeers: () => transport.connected(),
-  };
-}
-
 async function stopAll(
   { listeners, http, grpcServer, gateway }: Edge,
   { node, store }: Member,
@@ -353,7 +331,9 @@ async function serve(
     grpcServer,
     clock,
   );
-  metrics.observe(metricsSource(member, serving, edge.listeners));
+  const { listeners } = edge;
+  const parts = { ...member, serving, listeners, quotaBytes: dbQuotaBytesDefault };
+  metrics.observe(metricsSource(parts));
   onStopSignal(logger, () => stopAll(edge, member, serving));
   node.start();
   serving.start();

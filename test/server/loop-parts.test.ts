@@ -8,7 +8,8 @@ import { Compaction } from "../../src/server/compaction.ts";
 import { DiskWatch } from "../../src/server/disk-watch.ts";
 import { LogPump } from "../../src/server/log-pump.ts";
 import { openState } from "../../src/server/open-state.ts";
-import { restoreRaft } from "../../src/server/restore-raft.ts";
+import { refuseForeignState, restoreRaft } from "../../src/server/restore-raft.ts";
+import { StartError } from "../../src/server/start-error.ts";
 import { TickCounter } from "../../src/server/tick-counter.ts";
 import { Command } from "../../src/proto/keelson/command.ts";
 import { restoreMachine } from "../../src/state/machine.ts";
@@ -151,6 +152,24 @@ describe("restore raft", () => {
     expect(restored).toMatchObject({ termBeforeTail: 3, firstIndex: 1, applied: 2 });
     const whole = await restoreRaft(log, 5);
     expect(whole.tail.map(({ index }) => index)).toEqual([5]);
+  });
+
+  test("refuseForeignState takes the state of this log, and no other", async () => {
+    const { cluster, member, store } = identity;
+    const configuration = { voters: [own], learners: [] };
+    const disk = new MemoryDisk({ cluster, member, store, configuration });
+    const entries = [1, 2, 3].map((index) => ({ ...putEntry(index), term: index }));
+    disk.write({ hardState: { term: 3, vote: null, commit: 3 }, entries });
+    const log = new MemoryLog(disk, { clock: new FakeClock(), syncDelayMs: () => 0 });
+    const check = (term: number, index: number) =>
+      refuseForeignState(log, { term, index }, "data/member");
+    for (const id of [0, 1, 2, 3]) await check(id, id);
+    await expect(check(4, 4)).rejects.toThrow(StartError);
+    await expect(check(4, 4)).rejects.toThrow(
+      "data/member/state was not made from data/member/wal: it has applied entry 4 of term 4, " +
+        "and the log ends at 3; put both back from the same copy, or, if wal",
+    );
+    await expect(check(1, 2)).rejects.toThrow("and that entry of the log is of term 2; put both");
   });
 
   test("restoreRaft of an empty log has no tail", async () => {
