@@ -32,7 +32,7 @@ import { Gateway } from "./http/gateway.ts";
 import type { HttpApp, HttpCollaborators } from "./http/http-server.ts";
 import { defaultHttpOptions, openHttpApp } from "./http/http-server.ts";
 import { Listener, defaultListenerLimits } from "./http/listener.ts";
-import { GrpcTransport } from "./peer/grpc-transport.ts";
+import { TcpTransport } from "./peer/tcp-transport.ts";
 import { Raft } from "./raft/raft.ts";
 import { initialCluster } from "./server/bootstrap.ts";
 import { readFlags } from "./server/flag-sources.ts";
@@ -70,7 +70,7 @@ const stopMsMax = 10_000;
 interface Member {
   readonly node: Node;
   readonly store: CheckedStore;
-  readonly transport: GrpcTransport;
+  readonly transport: TcpTransport;
   /** Of the other members. */
   readonly peers: readonly MemberId[];
 }
@@ -142,7 +142,7 @@ async function openMember(
   const raft = new Raft(raftConfig(limits, identity), restored);
   const peers = members.filter(({ id }) => id !== own.id);
   const peerUrls = options.listenPeer.map(({ url }) => url);
-  const transport = await GrpcTransport.open(
+  const transport = await TcpTransport.open(
     {
       self: { ...identity, run: randomUUID(), electionMs: options.electionMs },
       peers,

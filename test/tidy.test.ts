@@ -40,7 +40,7 @@ const typesOnly: readonly (readonly [from: string, to: string])[] = [
 
 const packageHomes: Readonly<Record<string, readonly string[]>> = {
   level: ["src/store/"],
-  "@grpc/grpc-js": ["src/peer/", "src/client/"],
+  "@grpc/grpc-js": ["src/client/"],
   fastify: ["src/http/"],
   pino: ["src/main.ts"],
   "prom-client": ["src/server/metrics.ts"],

@@ -12,10 +12,3 @@ export interface CallObserver {
   /** Once for every started call; a call that the client left ends as canceled. */
   finished(path: string, status: GrpcStatus): void;
 }
-
-export const silentObserver: CallObserver = {
-  started() {},
-  received() {},
-  sent() {},
-  finished() {},
-};

@@ -1,40 +1,23 @@
-// The listening side: members' streams come in here, are judged by their Hello, and hand their
-// messages to the node. One stream a member and channel: a newer one replaces an older, so that a
-// copy of a member never talks beside it.
+// The listening side: members' connections come in here, are judged by their Hello, and hand their
+// messages to the node and their lease calls to the lease keeper. One connection a member and
+// channel: a newer one replaces an older, so that a copy of a member never talks beside it.
 //
-// Whatever a peer sends, the process goes on: a damaged frame is counted and ends its stream
+// Whatever a peer sends, the process goes on: a damaged frame is counted and ends its connection
 // (N12), as does a message whose sender or target is not the one that the handshake named. The end
-// of an accepted stream that no newer one replaced is reported: its member may be gone (R1).
-import {
-  Server,
-  ServerCredentials,
-  logVerbosity,
-  setLogVerbosity,
-  status as grpcCode,
-} from "@grpc/grpc-js";
-import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
-import { RequestError } from "../base/errors.ts";
+// of an accepted connection that no newer one replaced is reported: its member may be gone (R1).
+import { createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 import type { Clock } from "../base/clock.ts";
 import type { MemberId } from "../base/ids.ts";
 import type { Logger } from "../base/logger.ts";
 import { Hello, HelloResponse } from "../proto/keelson/peer.ts";
-import type {
-  LeaseRemainingRequest,
-  LeaseRemainingResponse,
-  LeaseRenewRequest,
-  LeaseRenewResponse,
-} from "../proto/keelson/peer.ts";
 import { DecodeError } from "../raft/codec.ts";
 import { decodeFrame } from "./frame.ts";
 import type { Handshake, PeerIdentity } from "./handshake.ts";
-import { peerLimits, serverOptions } from "./peer-limits.ts";
-import {
-  clusterHeader,
-  remainingMethod,
-  renewMethod,
-  streamMethod,
-  targetHeader,
-} from "./peer-methods.ts";
+import { answerCall } from "./lease-calls.ts";
+import { frameKind, Link } from "./link.ts";
+import type { PeerHost } from "./peer-host.ts";
+import { peerLimits } from "./peer-limits.ts";
 import type { LeaseForwarding, TransportReceiver } from "./transport.ts";
 
 interface PeerServerDeps {
@@ -46,10 +29,14 @@ interface PeerServerDeps {
   readonly accepted: (from: MemberId) => void;
 }
 
-type Stream = ServerDuplexStream<Buffer, Buffer>;
+/** What accepted connections hand their frames to. */
+interface Node {
+  readonly receiver: TransportReceiver;
+  readonly leases: LeaseForwarding;
+}
 
 interface Accepted {
-  readonly stream: Stream;
+  readonly link: Link;
   readonly from: MemberId;
   /** Member and channel. */
   readonly place: string;
@@ -57,9 +44,10 @@ interface Accepted {
 
 export class PeerServer {
   readonly #deps: PeerServerDeps;
-  readonly #server = new Server(serverOptions);
-  #receiver: TransportReceiver | null = null;
-  #leases: LeaseForwarding | null = null;
+  readonly #servers: Server[] = [];
+  /** Until start() and from close() on: null. */
+  #node: Node | null = null;
+  readonly #links = new Set<Link>();
   /** By member and channel. */
   readonly #accepted = new Map<string, Accepted>();
   #damagedCount = 0;
@@ -68,45 +56,29 @@ export class PeerServer {
 
   constructor(deps: PeerServerDeps) {
     this.#deps = deps;
-    this.#server.addService(
-      { stream: streamMethod, renew: renewMethod, remaining: remainingMethod },
-      {
-        stream: (stream: Stream) => this.#greet(stream),
-        renew: (
-          call: ServerUnaryCall<LeaseRenewRequest, LeaseRenewResponse>,
-          reply: sendUnaryData<LeaseRenewResponse>,
-        ) =>
-          void this.#answer(call, reply, async (leases) => ({
-            TTLs: [...(await leases.renew(call.request.IDs))],
-          })),
-        remaining: (
-          call: ServerUnaryCall<LeaseRemainingRequest, LeaseRemainingResponse>,
-          reply: sendUnaryData<LeaseRemainingResponse>,
-        ) =>
-          void this.#answer(call, reply, async (leases) => {
-            const { ttl, grantedTtl } = await leases.remaining(call.request.ID);
-            return { TTL: ttl, grantedTTL: grantedTtl };
-          }),
-      },
-    );
   }
 
   /** Resolves with the port; rejects when the address cannot be had. */
-  listen(address: string): Promise<number> {
-    // gRPC would write to stderr by itself what is thrown and logged here anyway.
-    setLogVerbosity(logVerbosity.NONE);
+  listen({ host, port }: PeerHost): Promise<number> {
+    const server = createServer({ noDelay: true }, (socket) => this.#greet(socket));
+    server.maxConnections = peerLimits.connectionsMax;
+    this.#servers.push(server);
     return new Promise((resolve, reject) => {
-      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-        if (error === null) resolve(port);
-        else reject(listenFailure(address, error));
+      server.once("error", (error) => reject(listenFailure(`${host}:${port}`, error)));
+      server.listen({ host, port }, () => {
+        server.removeAllListeners("error");
+        // Accepting can fail (no descriptors left): the port stays, the next connection may do.
+        server.on("error", (error) => {
+          this.#deps.logger.warn({ error: error.message }, "accepting a peer failed");
+        });
+        resolve((server.address() as AddressInfo).port);
       });
     });
   }
 
   /** Until then, whoever dials is told to come again. */
   start(receiver: TransportReceiver, leases: LeaseForwarding): void {
-    this.#receiver = receiver;
-    this.#leases = leases;
+    this.#node = { receiver, leases };
   }
 
   receivedBytes(from: MemberId): number {
@@ -119,95 +91,101 @@ export class PeerServer {
   }
 
   close(): void {
-    this.#receiver = null;
-    this.#leases = null;
-    this.#server.forceShutdown();
+    this.#node = null;
+    for (const server of this.#servers) server.close();
+    for (const link of this.#links) link.destroy("this member is closing");
   }
 
-  #greet(stream: Stream): void {
-    // What an error says is told by the end of the stream.
-    stream.on("error", () => {});
-    const limit = this.#deps.clock.after(peerLimits.handshakeMs, () => stream.destroy());
-    stream.once("close", () => limit.cancel());
-    stream.once("data", (bytes: Buffer) => {
-      limit.cancel();
-      this.#judge(stream, bytes);
+  #greet(socket: Socket): void {
+    let accepted: Accepted | null = null;
+    const link: Link = new Link(this.#deps.clock, socket, {
+      frame: (kind, payload) => {
+        if (accepted === null) accepted = this.#judge(link, kind, payload);
+        else this.#take(accepted, kind, payload);
+      },
+      closed: () => {
+        limit.cancel();
+        this.#links.delete(link);
+        if (accepted !== null) this.#left(accepted);
+      },
     });
+    const limit = this.#deps.clock.after(peerLimits.handshakeMs, () => {
+      if (accepted === null) link.destroy("no handshake came");
+    });
+    this.#links.add(link);
   }
 
-  #judge(stream: Stream, bytes: Buffer): void {
-    const receiver = this.#receiver;
-    if (receiver === null) {
-      stream.emit("error", { code: grpcCode.UNAVAILABLE, details: "the member is starting" });
-      return;
+  /** Null: refused, and told why. */
+  #judge(link: Link, kind: number, payload: Buffer): Accepted | null {
+    if (this.#node === null) {
+      link.end("the member is starting");
+      return null;
     }
     const { handshake } = this.#deps;
-    const hello = decodeHello(bytes);
+    const hello = kind === frameKind.hello ? decodeHello(payload) : null;
     const refusal = hello === null ? "the handshake is malformed" : handshake.judgeHello(hello);
-    const response = HelloResponse.encode(handshake.response(refusal ?? "")).finish();
-    stream.write(Buffer.from(response));
-    if (hello === null || refusal !== null) return void stream.end();
-    this.#accept(stream, hello, receiver);
-  }
-
-  #accept(stream: Stream, hello: Hello, receiver: TransportReceiver): void {
+    const response = handshake.response(refusal ?? "");
+    link.write(frameKind.helloResponse, HelloResponse.encode(response).finish());
+    if (hello === null || refusal !== null) {
+      link.end(refusal ?? "");
+      return null;
+    }
+    link.trust();
     const from = hello.from as MemberId;
-    const accepted = { stream, from, place: `${from}/${hello.channel}` };
+    const accepted = { link, from, place: `${from}/${hello.channel}` };
     const older = this.#accepted.get(accepted.place);
     this.#accepted.set(accepted.place, accepted);
-    older?.stream.destroy();
+    older?.link.destroy("a newer connection of this member came");
     this.#deps.accepted(from);
-    stream.on("data", (frame: Buffer) => this.#take(accepted, frame, receiver));
-    stream.once("close", () => {
-      if (this.#accepted.get(accepted.place) !== accepted) return;
-      this.#accepted.delete(accepted.place);
-      receiver.disconnected(from);
-    });
+    return accepted;
   }
 
-  #take(accepted: Accepted, frame: Buffer, receiver: TransportReceiver): void {
-    const { from } = accepted;
+  #left(accepted: Accepted): void {
+    if (this.#accepted.get(accepted.place) !== accepted) return;
+    this.#accepted.delete(accepted.place);
+    this.#node?.receiver.disconnected(accepted.from);
+  }
+
+  #take(accepted: Accepted, kind: number, payload: Buffer): void {
+    const node = this.#node;
+    if (node === null) return;
+    if (kind === frameKind.messages) this.#receive(accepted, payload, node.receiver);
+    else if (kind === frameKind.call) void this.#answer(accepted, payload, node.leases);
+    else accepted.link.destroy(`a frame of kind ${kind} came out of turn`);
+  }
+
+  #receive({ from, link }: Accepted, frame: Buffer, receiver: TransportReceiver): void {
     this.#receivedBytes.set(from, this.receivedBytes(from) + frame.length);
     try {
       for (const message of decodeFrame(frame)) {
-        if (message.from !== accepted.from || message.to !== this.#deps.self.member) {
+        if (message.from !== from || message.to !== this.#deps.self.member) {
           throw new DecodeError(`a message from ${message.from} to ${message.to}`);
         }
         receiver.receive(message);
       }
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      this.#damagedCount += 1;
-      this.#deps.logger.error({ peer: accepted.from, cause: error.message }, "damaged frame");
-      accepted.stream.destroy();
+      this.#damage({ from, link }, error.message);
     }
   }
 
-  async #answer<Request, Response>(
-    call: ServerUnaryCall<Request, Response>,
-    reply: sendUnaryData<Response>,
-    ask: (leases: LeaseForwarding) => Promise<Response>,
-  ): Promise<void> {
-    try {
-      const { cluster, member } = this.#deps.self;
-      const [calledCluster] = call.metadata.get(clusterHeader);
-      const [calledMember] = call.metadata.get(targetHeader);
-      if (calledCluster !== cluster) throw RequestError.of("clusterIDMismatch");
-      if (calledMember !== member || this.#leases === null) throw RequestError.of("notLeader");
-      reply(null, await ask(this.#leases));
-    } catch (error) {
-      if (!(error instanceof RequestError)) throw error;
-      const name = grpcCode[error.status] as keyof typeof grpcCode;
-      reply({ code: grpcCode[name], details: error.message });
-    }
+  async #answer({ from, link }: Accepted, call: Buffer, leases: LeaseForwarding): Promise<void> {
+    const answer = await answerCall(call, leases);
+    if (answer === null) this.#damage({ from, link }, "a malformed lease call");
+    else link.write(frameKind.answer, answer);
+  }
+
+  #damage({ from, link }: Pick<Accepted, "from" | "link">, cause: string): void {
+    this.#damagedCount += 1;
+    this.#deps.logger.error({ peer: from, cause }, "damaged frame");
+    link.destroy(cause);
   }
 }
 
-/** gRPC keeps of the system's error only the words; callers go by the code. */
 function listenFailure(address: string, cause: Error): Error {
-  const code = /\bE[A-Z]{3,}\b/.exec(cause.message)?.[0];
-  const error = new Error(`cannot listen for peers on ${address}: ${cause.message}`, { cause });
-  return Object.assign(error, code === undefined ? {} : { code });
+  const code = "code" in cause ? { code: cause.code } : {};
+  const text = `cannot listen for peers on ${address}: ${cause.message}`;
+  return Object.assign(new Error(text, { cause }), code);
 }
 
 function decodeHello(bytes: Buffer): Hello | null {

@@ -1,4 +1,4 @@
-// The outgoing stream to one peer on one channel: dials, introduces itself, sends frames, and
+// The outgoing connection to one peer on one channel: dials, introduces itself, sends frames, and
 // dials again. One frame is written at a time; what is given meanwhile is the next frame, so a
 // slow connection makes fewer and larger ones.
 //
@@ -8,8 +8,7 @@
 //
 // Messages given outside `live`, or beyond the bounds of the queue, are dropped: consensus sends
 // what matters again.
-import { Client, credentials } from "@grpc/grpc-js";
-import type { ClientDuplexStream } from "@grpc/grpc-js";
+import { connect } from "node:net";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { MemberId } from "../base/ids.ts";
 import type { Logger } from "../base/logger.ts";
@@ -20,8 +19,10 @@ import { messageBytesMax } from "../raft/codec.ts";
 import type { Message } from "../raft/message.ts";
 import { encodeFrame } from "./frame.ts";
 import type { Handshake } from "./handshake.ts";
-import { clientOptions, peerLimits } from "./peer-limits.ts";
-import { streamMethod } from "./peer-methods.ts";
+import { LeaseCalls } from "./lease-calls.ts";
+import { frameKind, Link } from "./link.ts";
+import type { PeerHost } from "./peer-host.ts";
+import { peerLimits } from "./peer-limits.ts";
 
 interface PeerStreamDeps {
   readonly handshake: Handshake;
@@ -30,18 +31,16 @@ interface PeerStreamDeps {
   readonly logger: Logger;
 }
 
-type Call = ClientDuplexStream<Buffer, Buffer>;
-
 export class PeerStream {
   readonly #deps: PeerStreamDeps;
   readonly #peer: MemberId;
   readonly #channel: Channel;
-  /** host:port, tried in turn; there is at least one. */
-  readonly #targets: readonly string[];
-  #targetAt = 0;
+  /** Tried in turn; there is at least one. */
+  readonly #hosts: readonly PeerHost[];
+  #hostAt = 0;
+  readonly leases: LeaseCalls;
   #state: "waiting" | "dialing" | "live" | "closed" = "waiting";
-  #client: Client;
-  #call: Call | null = null;
+  #link: Link | null = null;
   /** The pause before the next dial, or the limit of the handshake. */
   #timer: Timer | null = null;
   #failureCount = 0;
@@ -54,13 +53,16 @@ export class PeerStream {
 
   constructor(
     deps: PeerStreamDeps,
-    options: { peer: MemberId; channel: Channel; targets: readonly string[] },
+    options: { peer: MemberId; channel: Channel; hosts: readonly PeerHost[] },
   ) {
     this.#deps = deps;
     this.#peer = options.peer;
     this.#channel = options.channel;
-    this.#targets = options.targets;
-    this.#client = this.#newClient();
+    this.#hosts = options.hosts;
+    this.leases = new LeaseCalls(deps.clock, (call) => {
+      if (this.#state === "live") this.#link?.write(frameKind.call, call);
+      return this.#state === "live";
+    });
   }
 
   start(): void {
@@ -77,11 +79,6 @@ export class PeerStream {
 
   isLive(): boolean {
     return this.#state === "live";
-  }
-
-  /** For unary calls on the same connection. */
-  client(): Client {
-    return this.#client;
   }
 
   /** Messages dropped because the connection was down or its queue full. */
@@ -110,13 +107,13 @@ export class PeerStream {
   /** Writes what was given, as one frame if it fits one. */
   flush(): void {
     if (this.#state !== "live" || this.#isWriting || this.#queue.length === 0) return;
-    const call = this.#call;
-    if (call === null) return;
+    const link = this.#link;
+    if (link === null) return;
     this.#isWriting = true;
     const frame = encodeFrame(this.#takeFrame());
     this.#sentBytes += frame.length;
-    call.write(frame, () => {
-      if (call !== this.#call) return;
+    link.write(frameKind.messages, frame, () => {
+      if (link !== this.#link) return;
       this.#isWriting = false;
       this.flush();
     });
@@ -125,8 +122,7 @@ export class PeerStream {
   /** At once and unannounced: the other side shall take it for what it is, a member leaving. */
   close(): void {
     this.#state = "closed";
-    this.#hangUp();
-    this.#client.close();
+    this.#hangUp("this member is closing");
   }
 
   #takeFrame(): Message[] {
@@ -141,64 +137,59 @@ export class PeerStream {
     return taken;
   }
 
-  #newClient(): Client {
-    const target = this.#targets[this.#targetAt] as string;
-    return new Client(target, credentials.createInsecure(), clientOptions);
-  }
-
   #dial(): void {
     this.#state = "dialing";
-    const { path, requestSerialize, responseDeserialize } = streamMethod;
-    const call = this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
-    this.#call = call;
-    call.on("data", (bytes: Buffer) => this.#greeted(call, bytes));
-    call.on("status", ({ details }) => this.#ended(call, details));
-    // A status comes with every error, and tells the same.
-    call.on("error", () => {});
-    const hello = this.#deps.handshake.hello(this.#peer, this.#channel);
-    call.write(Buffer.from(Hello.encode(hello).finish()));
-    this.#timer = this.#deps.clock.after(peerLimits.handshakeMs, () => {
-      this.#ended(call, "no answer to the handshake");
+    const { clock, handshake } = this.#deps;
+    const { host, port } = this.#hosts[this.#hostAt] as PeerHost;
+    const link: Link = new Link(clock, connect({ host, port, noDelay: true }), {
+      frame: (kind, payload) => this.#take(link, kind, payload),
+      closed: (cause) => this.#ended(link, cause),
+    });
+    this.#link = link;
+    const hello = handshake.hello(this.#peer, this.#channel);
+    link.write(frameKind.hello, Hello.encode(hello).finish());
+    this.#timer = clock.after(peerLimits.handshakeMs, () => {
+      this.#ended(link, "no answer to the handshake");
     });
   }
 
-  #greeted(call: Call, bytes: Buffer): void {
-    if (call !== this.#call || this.#state !== "dialing") return;
+  #take(link: Link, kind: number, payload: Buffer): void {
+    if (link !== this.#link) return;
+    if (this.#state === "dialing" && kind === frameKind.helloResponse) this.#greeted(link, payload);
+    else if (this.#state === "live" && kind === frameKind.answer) this.leases.answered(payload);
+    else link.destroy(`a frame of kind ${kind} came out of turn`);
+  }
+
+  #greeted(link: Link, bytes: Buffer): void {
     const refusal = this.#deps.handshake.judgeResponse(this.#peer, decodeResponse(bytes));
-    if (refusal !== null) return this.#ended(call, refusal);
+    if (refusal !== null) return this.#ended(link, refusal);
     this.#timer?.cancel();
     this.#failureCount = 0;
     this.#state = "live";
     this.#isWriting = false;
+    link.trust();
     this.#deps.logger.info({ peer: this.#peer, channel: this.#channel }, "peer connected");
   }
 
-  #ended(call: Call, cause: string): void {
-    if (call !== this.#call || this.#state === "closed") return;
+  #ended(link: Link, cause: string): void {
+    if (link !== this.#link || this.#state === "closed") return;
     if (this.#state === "live") {
       const fields = { peer: this.#peer, channel: this.#channel, cause };
       this.#deps.logger.warn(fields, "peer connection lost");
     }
-    this.#hangUp();
+    this.#hangUp(cause);
     this.#state = "waiting";
     this.#failureCount += 1;
-    this.#moveOn();
+    this.#hostAt = (this.#hostAt + 1) % this.#hosts.length;
     this.#timer = this.#deps.clock.after(this.#backoffMs(), () => this.#dial());
   }
 
-  /** To the next address, if there are several; a client of its own each time, since gRPC's keeps
-   * a pause of its own after a failure. */
-  #moveOn(): void {
-    this.#targetAt = (this.#targetAt + 1) % this.#targets.length;
-    this.#client.close();
-    this.#client = this.#newClient();
-  }
-
-  #hangUp(): void {
+  #hangUp(cause: string): void {
     this.#timer?.cancel();
-    const call = this.#call;
-    this.#call = null;
-    call?.cancel();
+    const link = this.#link;
+    this.#link = null;
+    link?.destroy(cause);
+    this.leases.fail();
     this.#droppedCount += this.#queue.length;
     this.#queue = [];
     this.#queueBytes = 0;

@@ -12,8 +12,9 @@ export const protobufPackage = "keelson";
 export const protobufFileName = "keelson/peer.proto";
 
 /**
- * Members talking to members: the handshake that opens every peer stream. What follows on the
- * stream is batches of raft messages in the binary form of src/raft/codec.ts.
+ * Members talking to members: the handshake that opens every peer connection, and the lease calls
+ * on it. The rest is batches of raft messages in the binary form of src/raft/codec.ts. How they
+ * share a connection: src/peer/link.ts.
  */
 
 export const Channel = {
@@ -78,6 +79,30 @@ export interface LeaseRemainingResponse {
   /** Whole seconds left; -1: no such lease. */
   TTL: number;
   grantedTTL: number;
+}
+
+/** A lease call on a connection, answered on the same one, in any order. */
+export interface Call {
+  /** Chosen by the caller; not used twice at a time. */
+  number: number;
+  request:
+    | { $case: "renew"; value: LeaseRenewRequest }
+    | { $case: "remaining"; value: LeaseRemainingRequest }
+    | undefined;
+}
+
+export interface Answer {
+  number: number;
+  outcome: { $case: "renewed"; value: LeaseRenewResponse } | { $case: "remaining"; value: LeaseRemainingResponse } | {
+    $case: "refused";
+    value: Refusal;
+  } | undefined;
+}
+
+/** Why a call was not answered: a gRPC status and its text. */
+export interface Refusal {
+  status: number;
+  text: string;
 }
 
 function createBaseHello(): Hello {
@@ -584,6 +609,276 @@ export const LeaseRemainingResponse: MessageFns<LeaseRemainingResponse> = {
     const message = createBaseLeaseRemainingResponse();
     message.TTL = object.TTL ?? 0;
     message.grantedTTL = object.grantedTTL ?? 0;
+    return message;
+  },
+};
+
+function createBaseCall(): Call {
+  return { number: 0, request: undefined };
+}
+
+export const Call: MessageFns<Call> = {
+  encode(message: Call, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    switch (message.request?.$case) {
+      case "renew":
+        LeaseRenewRequest.encode(message.request.value, writer.uint32(18).fork()).join();
+        break;
+      case "remaining":
+        LeaseRemainingRequest.encode(message.request.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Call {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.request = { $case: "renew", value: LeaseRenewRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.request = { $case: "remaining", value: LeaseRemainingRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Call>, I>>(base?: I): Call {
+    return Call.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Call>, I>>(object: I): Call {
+    const message = createBaseCall();
+    message.number = object.number ?? 0;
+    switch (object.request?.$case) {
+      case "renew": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "renew", value: LeaseRenewRequest.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "remaining": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "remaining", value: LeaseRemainingRequest.fromPartial(object.request.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseAnswer(): Answer {
+  return { number: 0, outcome: undefined };
+}
+
+export const Answer: MessageFns<Answer> = {
+  encode(message: Answer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    switch (message.outcome?.$case) {
+      case "renewed":
+        LeaseRenewResponse.encode(message.outcome.value, writer.uint32(18).fork()).join();
+        break;
+      case "remaining":
+        LeaseRemainingResponse.encode(message.outcome.value, writer.uint32(26).fork()).join();
+        break;
+      case "refused":
+        Refusal.encode(message.outcome.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Answer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "renewed", value: LeaseRenewResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.outcome = { $case: "remaining", value: LeaseRemainingResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.outcome = { $case: "refused", value: Refusal.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Answer>, I>>(base?: I): Answer {
+    return Answer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Answer>, I>>(object: I): Answer {
+    const message = createBaseAnswer();
+    message.number = object.number ?? 0;
+    switch (object.outcome?.$case) {
+      case "renewed": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "renewed", value: LeaseRenewResponse.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+      case "remaining": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "remaining", value: LeaseRemainingResponse.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+      case "refused": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "refused", value: Refusal.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseRefusal(): Refusal {
+  return { status: 0, text: "" };
+}
+
+export const Refusal: MessageFns<Refusal> = {
+  encode(message: Refusal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== 0) {
+      writer.uint32(8).uint32(message.status);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Refusal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefusal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.status = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Refusal>, I>>(base?: I): Refusal {
+    return Refusal.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Refusal>, I>>(object: I): Refusal {
+    const message = createBaseRefusal();
+    message.status = object.status ?? 0;
+    message.text = object.text ?? "";
     return message;
   },
 };

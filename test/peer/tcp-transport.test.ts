@@ -1,21 +1,21 @@
 // Three real transports on loopback: messages between all of them, refusals, damage, broken
 // connections, lease calls. Real sockets and the real clock: every wait is for a condition.
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { Client, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
-import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { RequestError } from "../../src/base/errors.ts";
 import type { ClusterId, MemberId, StoreId } from "../../src/base/ids.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import type { LogFields, Logger } from "../../src/base/logger.ts";
 import { Prng } from "../../src/base/prng.ts";
-import { GrpcTransport } from "../../src/peer/grpc-transport.ts";
-import type { PeerAddress } from "../../src/peer/grpc-transport.ts";
+import { TcpTransport } from "../../src/peer/tcp-transport.ts";
+import type { PeerAddress } from "../../src/peer/tcp-transport.ts";
 import { encodeFrame } from "../../src/peer/frame.ts";
 import { Handshake, protocolVersion } from "../../src/peer/handshake.ts";
-import { clientOptions, peerLimits } from "../../src/peer/peer-limits.ts";
-import { streamMethod } from "../../src/peer/peer-methods.ts";
+import { frameKind, Link } from "../../src/peer/link.ts";
+import { hostOf } from "../../src/peer/peer-host.ts";
+import type { PeerHost } from "../../src/peer/peer-host.ts";
+import { peerLimits } from "../../src/peer/peer-limits.ts";
 import { PeerServer } from "../../src/peer/peer-server.ts";
 import { PeerStream } from "../../src/peer/peer-stream.ts";
 import type { LeaseForwarding } from "../../src/peer/transport.ts";
@@ -25,7 +25,7 @@ import { realClock } from "../../src/server/real-clock.ts";
 
 interface Member {
   readonly address: PeerAddress;
-  readonly transport: GrpcTransport;
+  readonly transport: TcpTransport;
   readonly received: Message[];
   readonly lost: MemberId[];
 }
@@ -81,7 +81,7 @@ async function open(
 ): Promise<Member> {
   const received: Message[] = [];
   const lost: MemberId[] = [];
-  const transport = await GrpcTransport.open(
+  const transport = await TcpTransport.open(
     {
       self: identity(address.id, changes),
       peers: all.filter(({ id }) => id !== address.id),
@@ -125,7 +125,7 @@ function append(from: Member, to: Member, data: Uint8Array): Message {
   return { type: "append", ...envelope, previous: { term: 0, index: 0 }, entries, commit: 0 };
 }
 
-describe("grpc transport", () => {
+describe("tcp transport", () => {
   test("every member reaches every other on both channels", async () => {
     const members = await openAll();
     for (const from of members) {
@@ -194,9 +194,8 @@ describe("grpc transport", () => {
     const [first, second] = all as [PeerAddress, PeerAddress, PeerAddress];
     const a = await open(first, all);
     const stranger = await open(second, all, { cluster: "8" });
-    const probe = new Client(addressOf(first), credentials.createInsecure(), clientOptions);
-    closing.push(() => probe.close());
-    const answer = await hello(probe, { clusterId: "8", from: second.id, to: first.id });
+    const at = hostOf(first.peerUrls[0] as string);
+    const answer = await hello(at, { clusterId: "8", from: second.id, to: first.id });
     expect(answer.refusal).toMatch(/belongs to cluster 8/);
     expect(a.transport.connected()).toEqual([]);
     expect(stranger.transport.connected()).toEqual([]);
@@ -208,10 +207,9 @@ describe("grpc transport", () => {
     await until(() => a.transport.connected().length === 1);
     const all = [a.address, b.address, c.address];
     const wiped = await open(c.address, all, { store: "fresh" });
-    const probe = new Client(addressOf(a.address), credentials.createInsecure(), clientOptions);
-    closing.push(() => probe.close());
+    const at = hostOf(a.address.peerUrls[0] as string);
     const from = c.address.id;
-    const answer = await hello(probe, { from, to: a.address.id, storeId: "fresh" });
+    const answer = await hello(at, { from, to: a.address.id, storeId: "fresh" });
     expect(answer.refusal).toMatch(/another data directory/);
     expect(wiped.transport.connected()).toEqual([]);
     await wiped.transport.close();
@@ -238,11 +236,10 @@ describe("grpc transport", () => {
 
   test("a damaged frame is counted, and ends its connection alone", async () => {
     const [a, b] = await openAll();
-    const probe = new Client(addressOf(a.address), credentials.createInsecure(), clientOptions);
-    closing.push(() => probe.close());
+    const at = hostOf(a.address.peerUrls[0] as string);
     const frame = encodeFrame([heartbeat(b, a, 1)]);
     frame.writeUInt8(frame.readUInt8(9) ^ 1, 9);
-    await hello(probe, { from: b.address.id, to: a.address.id, storeId: "store of 102" }, frame);
+    await hello(at, { from: b.address.id, to: a.address.id, storeId: "store of 102" }, frame);
     await until(() => a.transport.counts().damaged === 1);
     expect(a.received).toEqual([]);
     b.transport.send([heartbeat(b, a, 2)]);
@@ -251,10 +248,9 @@ describe("grpc transport", () => {
 
   test("a message in another member's name is refused", async () => {
     const [a, b, c] = await openAll();
-    const probe = new Client(addressOf(a.address), credentials.createInsecure(), clientOptions);
-    closing.push(() => probe.close());
+    const at = hostOf(a.address.peerUrls[0] as string);
     const frame = encodeFrame([heartbeat(c, a, 1)]);
-    await hello(probe, { from: b.address.id, to: a.address.id, storeId: "store of 102" }, frame);
+    await hello(at, { from: b.address.id, to: a.address.id, storeId: "store of 102" }, frame);
     await until(() => a.transport.counts().damaged === 1);
     expect(a.received).toEqual([]);
   });
@@ -289,23 +285,16 @@ describe("grpc transport", () => {
 describe("peer server", () => {
   test("a malformed answer to the handshake is a refusal, and the peer is dialed again", async () => {
     let calls = 0;
-    const server = new Server();
-    server.addService(
-      { stream: streamMethod },
-      {
-        stream(stream: ServerDuplexStream<Buffer, Buffer>) {
-          calls += 1;
-          stream.on("error", () => {});
-          stream.write(Buffer.from([0xff]));
-        },
-      },
-    );
-    closing.push(() => server.forceShutdown());
-    const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
-        if (error === null) resolve(bound);
-        else reject(error);
+    const server = createServer((socket) => {
+      calls += 1;
+      const link = new Link(realClock, socket, {
+        frame: () => link.write(frameKind.helloResponse, Uint8Array.of(0xff)),
+        closed: () => {},
       });
+    });
+    closing.push(() => void server.close());
+    const port = await new Promise<number>((resolve) => {
+      server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
     });
     const [own, liar] = await addresses();
     const address = { ...(liar as PeerAddress), peerUrls: [`http://127.0.0.1:${port}`] };
@@ -330,17 +319,16 @@ describe("peer server", () => {
     const deps = { handshake, clock: realClock, prng: new Prng(1), logger: silentLogger };
     const server = new PeerServer({ self, accepted: () => {}, ...deps });
     closing.push(() => server.close());
-    const port = await server.listen("127.0.0.1:0");
+    const port = await server.listen({ host: "127.0.0.1", port: 0 });
     const stream = new PeerStream(deps, {
       peer: ids[0] as MemberId,
       channel: Channel.BULK,
-      targets: [`127.0.0.1:${port}`],
+      hosts: [{ host: "127.0.0.1", port }],
     });
     closing.push(() => stream.close());
     stream.start();
-    const probe = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), clientOptions);
-    closing.push(() => probe.close());
-    await expect(hello(probe, { from: ids[1] as MemberId, to: self.member })).rejects.toThrow(
+    const at = { host: "127.0.0.1", port };
+    await expect(hello(at, { from: ids[1] as MemberId, to: self.member })).rejects.toThrow(
       /the member is starting/,
     );
     expect(stream.isLive()).toBe(false);
@@ -348,14 +336,8 @@ describe("peer server", () => {
   });
 });
 
-function addressOf({ peerUrls }: PeerAddress): string {
-  return new URL(peerUrls[0] as string).host;
-}
-
 /** Dials as a member would, and sends `frame` once greeted. */
-function hello(client: Client, changes: Partial<Hello>, frame?: Buffer): Promise<HelloResponse> {
-  const { path, requestSerialize, responseDeserialize } = streamMethod;
-  const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+function hello(at: PeerHost, changes: Partial<Hello>, frame?: Buffer): Promise<HelloResponse> {
   const message = {
     clusterId: "7",
     storeId: "",
@@ -367,11 +349,14 @@ function hello(client: Client, changes: Partial<Hello>, frame?: Buffer): Promise
     ...changes,
   };
   return new Promise((resolve, reject) => {
-    call.once("data", (bytes: Buffer) => {
-      resolve(HelloResponse.decode(bytes));
-      if (frame !== undefined) call.write(frame);
+    const link = new Link(realClock, connect(at), {
+      frame: (_kind, payload) => {
+        resolve(HelloResponse.decode(payload));
+        if (frame !== undefined) link.write(frameKind.messages, frame);
+      },
+      closed: (cause) => reject(new Error(cause)),
     });
-    call.on("error", reject);
-    call.write(Buffer.from(Hello.encode(Hello.fromPartial(message)).finish()));
+    closing.push(() => link.destroy("the test is over"));
+    link.write(frameKind.hello, Hello.encode(Hello.fromPartial(message)).finish());
   });
 }

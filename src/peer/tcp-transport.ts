@@ -1,11 +1,8 @@
-// Transport over gRPC: what main.ts gives to the node. For each peer two outgoing streams, bulk
-// and urgent, on connections of their own, so that a megabyte of entries never delays a heartbeat;
-// each side dials its own. Messages of one turn leave in one frame. Peers have their own port.
-// Plain text for now: identity is what the handshake says.
-import { Metadata, status as grpcCode } from "@grpc/grpc-js";
-import type { MethodDefinition, ServiceError } from "@grpc/grpc-js";
+// Transport over TCP: what main.ts gives to the node. For each peer two outgoing connections, bulk
+// and urgent, so that a megabyte of entries never delays a heartbeat; each side dials its own.
+// Messages of one turn leave in one frame. Peers have their own port. Plain text for now: identity
+// is what the handshake says.
 import { RequestError } from "../base/errors.ts";
-import type { GrpcStatus } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { MemberId, StoreId } from "../base/ids.ts";
 import type { Logger } from "../base/logger.ts";
@@ -14,8 +11,7 @@ import { Channel } from "../proto/keelson/peer.ts";
 import type { Message } from "../raft/message.ts";
 import { Handshake } from "./handshake.ts";
 import type { PeerIdentity } from "./handshake.ts";
-import { peerLimits } from "./peer-limits.ts";
-import { clusterHeader, remainingMethod, renewMethod, targetHeader } from "./peer-methods.ts";
+import { hostOf } from "./peer-host.ts";
 import { PeerServer } from "./peer-server.ts";
 import { PeerStream } from "./peer-stream.ts";
 import type { LeaseForwarding, Transport, TransportReceiver } from "./transport.ts";
@@ -25,7 +21,7 @@ export interface PeerAddress {
   readonly peerUrls: readonly string[];
 }
 
-interface GrpcTransportDeps {
+interface TcpTransportDeps {
   readonly self: PeerIdentity;
   /** The other members. */
   readonly peers: readonly PeerAddress[];
@@ -41,19 +37,17 @@ interface Peer {
   readonly urgent: PeerStream;
 }
 
-export class GrpcTransport implements Transport {
-  readonly #self: PeerIdentity;
+export class TcpTransport implements Transport {
   readonly #server: PeerServer;
   readonly #peers: ReadonlyMap<MemberId, Peer>;
 
-  private constructor(deps: GrpcTransportDeps) {
+  private constructor(deps: TcpTransportDeps) {
     const handshake = new Handshake({
       self: deps.self,
       peers: deps.peers.map(({ id }) => id),
       replicatedStore: deps.replicatedStore,
       logger: deps.logger,
     });
-    this.#self = deps.self;
     this.#server = new PeerServer({
       ...deps,
       handshake,
@@ -63,10 +57,7 @@ export class GrpcTransport implements Transport {
       },
     });
     const dial = ({ id, peerUrls }: PeerAddress, channel: Channel) =>
-      new PeerStream(
-        { ...deps, handshake },
-        { peer: id, channel, targets: peerUrls.map(addressOf) },
-      );
+      new PeerStream({ ...deps, handshake }, { peer: id, channel, hosts: peerUrls.map(hostOf) });
     this.#peers = new Map(
       deps.peers.map((peer) => [
         peer.id,
@@ -76,12 +67,9 @@ export class GrpcTransport implements Transport {
   }
 
   /** Listens; rejects when an address cannot be had. Nobody is answered before start(). */
-  static async open(
-    deps: GrpcTransportDeps,
-    listenUrls: readonly string[],
-  ): Promise<GrpcTransport> {
-    const transport = new GrpcTransport(deps);
-    for (const url of listenUrls) await transport.#server.listen(addressOf(url));
+  static async open(deps: TcpTransportDeps, listenUrls: readonly string[]): Promise<TcpTransport> {
+    const transport = new TcpTransport(deps);
+    for (const url of listenUrls) await transport.#server.listen(hostOf(url));
     return transport;
   }
 
@@ -107,18 +95,7 @@ export class GrpcTransport implements Transport {
   }
 
   leases(member: MemberId): LeaseForwarding {
-    return {
-      renew: async (IDs) => {
-        const { TTLs } = await this.#call(member, renewMethod, { IDs: [...IDs] });
-        // An answer to other leases than asked is none.
-        if (TTLs.length !== IDs.length) throw RequestError.of("timeout");
-        return TTLs;
-      },
-      remaining: async (ID) => {
-        const { TTL, grantedTTL } = await this.#call(member, remainingMethod, { ID });
-        return { ttl: TTL, grantedTtl: grantedTTL };
-      },
-    };
+    return this.#peers.get(member)?.bulk.leases ?? unreachable;
   }
 
   connected(): readonly MemberId[] {
@@ -154,40 +131,13 @@ export class GrpcTransport implements Transport {
     this.#server.close();
     return Promise.resolve();
   }
-
-  #call<Request, Response>(
-    member: MemberId,
-    { path, requestSerialize, responseDeserialize }: MethodDefinition<Request, Response>,
-    request: Request,
-  ): Promise<Response> {
-    const peer = this.#peers.get(member);
-    if (peer === undefined || !peer.bulk.isLive()) {
-      return Promise.reject(RequestError.of("timeoutDueToConnectionLost"));
-    }
-    const metadata = new Metadata();
-    metadata.set(clusterHeader, this.#self.cluster);
-    metadata.set(targetHeader, member);
-    // gRPC wants it on the wall clock, and makes a duration of it at once.
-    const deadline = Date.now() + peerLimits.leaseCallMs;
-    return new Promise((resolve, reject) => {
-      peer.bulk
-        .client()
-        .makeUnaryRequest(
-          path,
-          requestSerialize,
-          responseDeserialize,
-          request,
-          metadata,
-          { deadline },
-          (error, response) => {
-            if (error !== null) reject(refusalOf(error));
-            else if (response === undefined) reject(RequestError.of("timeout"));
-            else resolve(response);
-          },
-        );
-    });
-  }
 }
+
+/** A member that is none. */
+const unreachable: LeaseForwarding = {
+  renew: () => Promise.reject(RequestError.of("timeoutDueToConnectionLost")),
+  remaining: () => Promise.reject(RequestError.of("timeoutDueToConnectionLost")),
+};
 
 /** Heartbeats, votes and read barriers: small, and late is as bad as lost. */
 function isUrgent({ type }: Message): boolean {
@@ -208,17 +158,4 @@ function isUrgent({ type }: Message): boolean {
     case "propose":
       return false;
   }
-}
-
-/** The other member's own words; what the connection says is a timeout to the caller. */
-function refusalOf(error: ServiceError): RequestError {
-  const isOwnWords = error.details.startsWith("etcdserver: ") || error.code === grpcCode.UNKNOWN;
-  if (!isOwnWords) return RequestError.of("timeoutDueToConnectionLost", error);
-  return RequestError.worded(error.code as number as GrpcStatus, error.details, error);
-}
-
-function addressOf(url: string): string {
-  const { hostname, port, protocol } = new URL(url);
-  const schemePort = protocol === "https:" ? "443" : "80";
-  return `${hostname}:${port === "" ? schemePort : port}`;
 }
