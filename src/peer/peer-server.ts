@@ -100,8 +100,9 @@ export class PeerServer {
     let accepted: Accepted | null = null;
     const link: Link = new Link(this.#deps.clock, socket, {
       frame: (kind, payload) => {
-        if (accepted === null) accepted = this.#judge(link, kind, payload);
-        else this.#take(accepted, kind, payload);
+        if (accepted !== null) return this.#take(accepted, kind, payload);
+        limit.cancel();
+        accepted = this.#judge(link, kind, payload);
       },
       closed: () => {
         limit.cancel();
@@ -110,7 +111,7 @@ export class PeerServer {
       },
     });
     const limit = this.#deps.clock.after(peerLimits.handshakeMs, () => {
-      if (accepted === null) link.destroy("no handshake came");
+      link.destroy("no handshake came");
     });
     this.#links.add(link);
   }
