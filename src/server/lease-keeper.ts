@@ -75,6 +75,8 @@ export class LeaseKeeper implements LeaseForwarding {
   #checkedAt: number;
   /** Calls under way on this member. At most leaseCallsPendingMax. */
   #callCount = 0;
+  /** Since the start, while this member led. */
+  #renewedCount = 0;
   #isStopped = false;
 
   constructor(deps: LeaseKeeperDeps, options: NodeOptions) {
@@ -215,6 +217,10 @@ export class LeaseKeeper implements LeaseForwarding {
     return this.#counted(() => this.#remainingOwn(lease as LeaseId, this.#forwardedLimits()));
   }
 
+  renewedCount(): number {
+    return this.#renewedCount;
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#leadership = null;
@@ -229,6 +235,7 @@ export class LeaseKeeper implements LeaseForwarding {
       // Whether it still exists is known when its expiry was applied.
       if (expiring.has(id)) return ttlUnknown;
       this.#extend(id, 0);
+      this.#renewedCount += 1;
       return lease.ttl;
     });
   }

@@ -28,7 +28,12 @@ export interface MetricsSource {
     readonly isLearner: boolean;
   };
   counts(): NodeCounts;
-  watches(): { readonly watchers: number; readonly streams: number; readonly behind: number };
+  watches(): {
+    readonly watchers: number;
+    readonly streams: number;
+    readonly behind: number;
+    readonly eventsSent: number;
+  };
   leaderChanges(): number;
   compactRevision(): number;
   keyCount(): number;
@@ -291,6 +296,7 @@ export class Metrics {
       ["etcd_mvcc_txn_total", "txns", "Transactions of several operations applied"],
       ["etcd_debugging_lease_granted_total", "leasesGranted", "Leases granted"],
       ["etcd_debugging_lease_revoked_total", "leasesRevoked", "Leases revoked by clients"],
+      ["etcd_debugging_lease_renewed_total", "leasesRenewed", "Leases renewed while leading"],
     ] as const) {
       this.#total(name, help, () => source.counts()[field]);
     }
@@ -312,6 +318,11 @@ export class Metrics {
       "etcd_debugging_mvcc_slow_watcher_total",
       "Watchers that catch up",
       () => source.watches().behind,
+    );
+    this.#total(
+      "etcd_debugging_mvcc_events_total",
+      "Events sent to watchers, each counted for each watcher",
+      () => source.watches().eventsSent,
     );
   }
 

@@ -77,6 +77,7 @@ export interface NodeDeps {
 export interface NodeCounts extends OperationCounted {
   readonly proposalsPending: number;
   readonly proposalsFailed: number;
+  readonly leasesRenewed: number;
 }
 
 const neverAborted = new AbortController().signal;
@@ -239,6 +240,7 @@ export class Node implements TransportReceiver {
       ...this.#operations.counts(),
       proposalsPending: this.#proposals.pendingCount(),
       proposalsFailed: this.#proposals.failedCount(),
+      leasesRenewed: this.leases.renewedCount(),
     };
   }
 

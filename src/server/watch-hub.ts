@@ -96,6 +96,8 @@ export class WatchHub {
   readonly #streams = new Set<WatchStream>();
   #progressTimer: Timer | null = null;
   #isStopped = false;
+  /** By streams that are closed. */
+  #eventsSentBefore = 0;
 
   constructor({ history, header, clock, seed }: WatchHubDeps, options: WatchHubOptions) {
     const published = history.revision();
@@ -119,10 +121,13 @@ export class WatchHub {
     );
   }
 
-  /** Now; `behind` are the watchers that catch up. */
-  counts(): { watchers: number; streams: number; behind: number } {
+  /** Now; `behind` are the watchers that catch up, `eventsSent` is since the start. */
+  counts(): { watchers: number; streams: number; behind: number; eventsSent: number } {
     const behind = this.#catchUp.watcherCount();
-    return { watchers: this.#index.size() + behind, streams: this.#streams.size, behind };
+    let eventsSent = this.#eventsSentBefore;
+    for (const stream of this.#streams) eventsSent += stream.eventsSent();
+    const watchers = this.#index.size() + behind;
+    return { watchers, streams: this.#streams.size, behind, eventsSent };
   }
 
   openStream(sink: WatchSink): WatchStream {
@@ -136,7 +141,7 @@ export class WatchHub {
   closeStream(stream: WatchStream): void {
     for (const watcher of stream.watchers.values()) this.#leave(watcher);
     stream.close();
-    this.#streams.delete(stream);
+    if (this.#streams.delete(stream)) this.#eventsSentBefore += stream.eventsSent();
   }
 
   /** The stream's sink has room again. */

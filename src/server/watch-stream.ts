@@ -55,10 +55,16 @@ export class WatchStream {
   /** Fragments of one response that found no room; they hold events, of one response at most. */
   #unfinished: UnfinishedResponse | null = null;
   #isClosed = false;
+  #eventsSent = 0;
 
   constructor(sink: WatchSink, options: { fragmentBytes: number }) {
     this.#sink = sink;
     this.#fragmentBytes = options.fragmentBytes;
+  }
+
+  /** To all of its watchers, the rest of an unfinished response included. */
+  eventsSent(): number {
+    return this.#eventsSent;
   }
 
   /** Nothing may be sent until `resume`. */
@@ -127,6 +133,7 @@ export class WatchStream {
   /** Sends events as one response, or as fragments of one. Not to be called when full. */
   sendEvents(watcher: Watcher, header: Uint8Array, events: readonly Uint8Array[]): void {
     watcher.isQuiet = false;
+    this.#eventsSent += events.length;
     const { idField } = watcher;
     if (!watcher.wantsFragments) {
       this.#write(composeResponse(header, idField, events, false));

@@ -79,6 +79,8 @@ describe("lease keeper", () => {
     await cluster.until(isGone);
     expect(await keepAlive(leader)).toBe(0);
     expect(await keepAlive(other(leader))).toBe(0);
+    const renewed = cluster.members.map((member) => member.node().counts().leasesRenewed);
+    expect(renewed).toEqual(cluster.members.map((member) => (member === leader ? 12 : 0)));
   });
 
   test("timeToLive counts down in whole seconds, on every member alike", async () => {

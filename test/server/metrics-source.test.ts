@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { MemberId } from "../../src/base/ids.ts";
 import { PutRequest, PutResponse } from "../../src/proto/etcdserverpb/kv.ts";
 import { LeaseGrantRequest, LeaseGrantResponse } from "../../src/proto/etcdserverpb/lease.ts";
+import { WatchCreateRequest } from "../../src/proto/etcdserverpb/watch.ts";
 import { metricsSource } from "../../src/server/metrics-source.ts";
 import type { NodeCounts, NodeStatus } from "../../src/server/node.ts";
 import { ServingWatch } from "../../src/server/serving-watch.ts";
@@ -19,6 +20,7 @@ const counts: NodeCounts = {
   leasesRevoked: 0,
   proposalsPending: 0,
   proposalsFailed: 0,
+  leasesRenewed: 0,
 };
 
 test("metricsSource asks each part at the time of the scrape", async () => {
@@ -69,4 +71,27 @@ test("metricsSource asks each part at the time of the scrape", async () => {
   expect(source.traffic()).toEqual([{ peer, sentBytes: 7, receivedBytes: 8 }]);
   expect([source.quotaBytes, source.counts()]).toEqual([5, counts]);
   serving.stop();
+});
+
+test("watch counts: an event counts for each watcher that it was sent to, also after they left", async () => {
+  const cluster = await startOneMember();
+  const { watchHub } = cluster.node;
+  const put = (key: number) =>
+    call(
+      cluster,
+      "/etcdserverpb.KV/Put",
+      { request: PutRequest, response: PutResponse },
+      PutRequest.fromPartial({ key: new Uint8Array([key]) }),
+    );
+  const stream = watchHub.openStream({ write: () => true });
+  for (const fragment of [false, true]) {
+    watchHub.create(stream, WatchCreateRequest.fromPartial({ key: new Uint8Array([1]), fragment }));
+  }
+  await put(1);
+  await put(2);
+  expect(watchHub.counts()).toEqual({ watchers: 2, streams: 1, behind: 0, eventsSent: 2 });
+  watchHub.closeStream(stream);
+  watchHub.closeStream(stream);
+  await put(1);
+  expect(watchHub.counts()).toEqual({ watchers: 0, streams: 0, behind: 0, eventsSent: 2 });
 });
