@@ -59,10 +59,23 @@ function range({ node, responses }: KvDeps): UnaryMethod {
       const { message: request } = decodeRequest(RangeRequest, rangeShape, bytes);
       validateRange(request);
       if (!request.serializable) await node.barrier(context);
-      const response = await node.range(request);
-      return responses.encode(RangeResponse, response);
+      if (isOneLatest(request)) {
+        const row = node.latest(request.key);
+        return responses.encodeOne(node.machine.mvcc.revision(), row);
+      }
+      return responses.encode(RangeResponse, await node.range(request));
     },
   };
+}
+
+/** The commonest read: one key as it is now, whole. */
+function isOneLatest(request: RangeRequest): boolean {
+  const { rangeEnd, revision, keysOnly, countOnly } = request;
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  const isOne = rangeEnd.length === 0 && revision <= 0 && !keysOnly && !countOnly;
+  const hasModBound = minModRevision !== 0 || maxModRevision !== 0;
+  const hasCreateBound = minCreateRevision !== 0 || maxCreateRevision !== 0;
+  return isOne && !hasModBound && !hasCreateBound;
 }
 
 function put({ node, responses }: KvDeps): UnaryMethod {

@@ -10,6 +10,9 @@ import type { ServingNode } from "./serving-node.ts";
 const headerTag = 0x0a;
 const revisionTag = 0x18;
 const termTag = 0x20;
+// Of a RangeResponse: field 2, a message; field 4, a varint, here 1.
+const kvsTag = 0x12;
+const oneCount = Uint8Array.of(0x20, 1);
 
 export class ResponseEncoder {
   readonly #node: Pick<ServingNode, "header">;
@@ -26,18 +29,35 @@ export class ResponseEncoder {
     codec: Pick<Codec<T>, "encode">,
     response: T,
   ): Uint8Array {
-    const { revision, raftTerm } = this.#node.header(response.header?.revision ?? 0);
     const rest = codec.encode({ ...response, header: undefined }).finish();
+    const { bytes, at } = this.#withHeader(response.header?.revision ?? 0, rest.length);
+    bytes.set(rest, at);
+    return bytes;
+  }
+
+  /** A RangeResponse of one pair, given as protobuf has it, or of none. */
+  encodeOne(revision: number, pair: Uint8Array | undefined): Uint8Array {
+    if (pair === undefined) return this.#withHeader(revision, 0).bytes;
+    const pairHeadBytes = 1 + varintBytes(pair.length);
+    const { bytes, at } = this.#withHeader(revision, pairHeadBytes + pair.length + oneCount.length);
+    bytes[at] = kvsTag;
+    bytes.set(pair, putVarint(bytes, at + 1, pair.length));
+    bytes.set(oneCount, at + pairHeadBytes + pair.length);
+    return bytes;
+  }
+
+  /** A response with its header, and room for so many bytes from `at` on. */
+  #withHeader(newest: number, restBytes: number): { bytes: Uint8Array; at: number } {
+    const { revision, raftTerm } = this.#node.header(newest);
     const ids = this.#ids;
     // Below 128: two ids of at most 11 bytes, and two counters of at most 9.
     const headerBytes = ids.length + counterBytes(revision) + counterBytes(raftTerm);
-    const bytes = new Uint8Array(2 + headerBytes + rest.length);
+    const bytes = new Uint8Array(2 + headerBytes + restBytes);
     bytes[0] = headerTag;
     bytes[1] = headerBytes;
     bytes.set(ids, 2);
     const at = putCounter(bytes, 2 + ids.length, revisionTag, revision);
-    bytes.set(rest, putCounter(bytes, at, termTag, raftTerm));
-    return bytes;
+    return { bytes, at: putCounter(bytes, at, termTag, raftTerm) };
   }
 }
 

@@ -33,6 +33,8 @@ export interface ServingNode {
   barrier(limits: CallLimits): Promise<void>;
   /** Local, at the newest applied state. */
   range(request: RangeRequest): Promise<RangeResponse>;
+  /** One key of the same state: its KeyValue in protobuf's form; undefined: there is none. */
+  latest(key: Uint8Array): Uint8Array | undefined;
   /** Returns when the rows that applied compactions drop are gone from this member. */
   compactionDone(limits: CallLimits): Promise<void>;
   status(): ServingStatus;

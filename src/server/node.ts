@@ -213,6 +213,12 @@ export class Node implements TransportReceiver {
     return answer;
   }
 
+  /** One key of the newest state applied here: its KeyValue in protobuf's form. */
+  latest(key: Uint8Array): Uint8Array | undefined {
+    this.#operations.ranged();
+    return this.machine.mvcc.latestRow(key);
+  }
+
   /** Resolves when a compaction that is applied here has removed its rows. */
   compactionDone(limits: CallLimits): Promise<void> {
     return this.#state === "running" ? this.#compaction.done(limits) : refused("stopped");

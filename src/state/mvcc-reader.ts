@@ -13,7 +13,7 @@ import type { KeyIndex, KeyMeta, RevisionRef } from "./key-index.ts";
 import { intervalOf, isEmptyInterval } from "./mvcc-interval.ts";
 import type { Interval } from "./mvcc-interval.ts";
 import { isPlainRange, limitOf, passesFilters, sortPairs } from "./mvcc-range.ts";
-import { decodeKeyValue, historyRowKey, latestRowKey } from "./mvcc-row.ts";
+import { decodeKeyValue, historyRowKey, latestRowKey, modRevisionOf } from "./mvcc-row.ts";
 
 export interface FoundPairs {
   readonly kvs: KeyValue[];
@@ -40,15 +40,25 @@ export class MvccReader {
     return at === undefined ? undefined : this.history(at);
   }
 
+  /** The row of a key, which is its KeyValue as the wire has it; undefined: it is not live. */
+  latestRow(key: Uint8Array): Uint8Array | undefined {
+    const meta = this.#index.find(key);
+    return meta === undefined ? undefined : this.#checkedRow(key, meta);
+  }
+
   /** The pair of a key that is live with this metadata. */
   latest(key: Uint8Array, meta: Pick<KeyMeta, "modRevision">): KeyValue {
+    return decodeKeyValue(this.#checkedRow(key, meta));
+  }
+
+  #checkedRow(key: Uint8Array, meta: Pick<KeyMeta, "modRevision">): Uint8Array {
     const row = this.#store.get(latestRowKey(key));
     if (row === undefined) this.#store.damaged("a live key has no row");
-    const pair = decodeKeyValue(row);
-    if (pair.modRevision !== meta.modRevision) {
-      this.#store.damaged(`a row of revision ${pair.modRevision}, expected ${meta.modRevision}`);
+    const modRevision = modRevisionOf(row);
+    if (modRevision !== meta.modRevision) {
+      this.#store.damaged(`a row of revision ${modRevision}, expected ${meta.modRevision}`);
     }
-    return pair;
+    return row;
   }
 
   /** The pair that was put at this place of the history. */

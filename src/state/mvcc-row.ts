@@ -198,6 +198,17 @@ export function decodeKeyValue(row: Uint8Array, start = 0): KeyValue {
   return decoded;
 }
 
+/** Of a latest row, without decoding the rest: key and create revision stand before it. */
+export function modRevisionOf(row: Uint8Array): Revision {
+  const cursor = { at: 1 };
+  assert(row[0] === 0x0a, "a stored key-value begins with its key");
+  getBytes(row, cursor);
+  assert(row[cursor.at++] === 0x10, "a stored key-value has a create revision");
+  getVarint(row, cursor);
+  assert(row[cursor.at++] === 0x18, "a stored key-value has a mod revision");
+  return getVarint(row, cursor);
+}
+
 interface Cursor {
   at: number;
 }

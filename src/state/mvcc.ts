@@ -91,6 +91,11 @@ export class Mvcc {
     return revision < this.#compactRevision ? "compacted" : null;
   }
 
+  /** What `key` is at the newest revision, as a KeyValue in protobuf's form; undefined: nothing. */
+  latestRow(key: Uint8Array): Uint8Array | undefined {
+    return this.#reader.latestRow(key);
+  }
+
   /** Starts the changes of one command; they must end before the next begins. */
   begin(): Changes {
     assert(this.#changes === null, "one command at a time");

@@ -149,6 +149,19 @@ describe("Put", () => {
 });
 
 describe("Range", () => {
+  test("Range answers one key as it answers the range that holds only this key", async () => {
+    await put({ key, value });
+    await put({ key: Buffer.from("gone"), value });
+    await put({ key: Buffer.from("empty") });
+    await del({ key: Buffer.from("gone") });
+    for (const name of ["key", "gone", "empty", "never"]) {
+      const one = Buffer.from(name);
+      const alone = await range({ key: one });
+      expect(alone).toEqual(await range({ key: one, rangeEnd: Buffer.from(`${name}\0`) }));
+      expect(alone.count).toBe(name === "key" || name === "empty" ? 1 : 0);
+    }
+  });
+
   beforeEach(async () => {
     for (const name of ["a", "b", "c"]) await put({ key: Buffer.from(name), value });
   });

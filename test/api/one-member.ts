@@ -99,6 +99,10 @@ export class OneMember implements ServingNode {
     return answer;
   }
 
+  latest(key: Uint8Array): Uint8Array | undefined {
+    return this.machine.mvcc.latestRow(key);
+  }
+
   async compactionDone(): Promise<void> {
     this.physicalCount++;
     while (this.machine.mvcc.compactStep(10));

@@ -11,6 +11,7 @@ import {
   historyFlags,
   historyRowKey,
   latestRowKey,
+  modRevisionOf,
   parseHistoryRowKey,
   RowEncoder,
 } from "../../src/state/mvcc-row.ts";
@@ -43,6 +44,16 @@ test("RowEncoder.put writes exactly the bytes of the generated encoder", () => {
       const row = encoder.put(pair.key, pair, pair.value);
       expect(row[0]).toBe(0);
       expect(Buffer.compare(row.subarray(1), KeyValue.encode(pair).finish())).toBe(0);
+    }),
+  );
+});
+
+test("modRevisionOf finds the mod revision of a latest row", () => {
+  const encoder = new RowEncoder();
+  fc.assert(
+    fc.property(pairs, (pair) => {
+      const row = encoder.put(pair.key, pair, pair.value).subarray(1);
+      expect(modRevisionOf(row)).toBe(pair.modRevision);
     }),
   );
 });

@@ -237,6 +237,7 @@ describe("Mvcc", () => {
     fixture.put("a", "2");
     if (stale !== undefined) fixture.store.rows.set(...stale);
     expect(() => fixture.mvcc.read(bytes("a"))).toThrow(AssertionError);
+    expect(() => fixture.mvcc.latestRow(bytes("a"))).toThrow(AssertionError);
   });
 });
 
