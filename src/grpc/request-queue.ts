@@ -41,7 +41,7 @@ export class RequestQueue implements AsyncIterable<Uint8Array> {
       waiter.resolve({ done: false, value: message });
       return;
     }
-    this.#messages.push(message);
+    this.#messages.push(alone(message));
     if (this.#messages.length >= this.#messagesMax && !this.#isPaused) {
       this.#isPaused = true;
       this.#flow.pause();
@@ -98,4 +98,9 @@ export class RequestQueue implements AsyncIterable<Uint8Array> {
     this.#isPaused = false;
     this.#flow.resume();
   }
+}
+
+/** Waiting, a message of a few bytes must not keep the whole read of the socket that it came in. */
+function alone(message: Uint8Array): Uint8Array {
+  return message.buffer.byteLength > 2 * message.length ? new Uint8Array(message) : message;
 }

@@ -11,7 +11,7 @@ function open(messagesMax: number) {
   return { queue, flow, iterator: queue[Symbol.asyncIterator]() };
 }
 
-const message = (text: string) => Buffer.from(text);
+const message = (text: string) => new Uint8Array(Buffer.from(text));
 
 describe("RequestQueue", () => {
   test("gives messages in order, waits for more, and ends after the last", async () => {
@@ -61,6 +61,15 @@ describe("RequestQueue", () => {
     }
     queue.push(message("c"));
     expect(flow).toEqual(["pause", "resume"]);
+  });
+
+  test("a message that waits keeps its bytes, and nothing of the read it came in", async () => {
+    const { queue, iterator } = open(4);
+    const read = Buffer.alloc(65_536, "r");
+    queue.push(read.subarray(100, 110));
+    const { value } = await iterator.next();
+    expect(Buffer.from(value).toString()).toBe("r".repeat(10));
+    expect(value.buffer.byteLength).toBe(10);
   });
 
   test("asserts that one reader reads at a time", async () => {
