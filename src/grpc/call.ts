@@ -179,8 +179,9 @@ export class Call implements StreamListener {
   }
 
   read(chunk: Buffer): void {
-    // What arrives after the end is dropped until the client has seen it.
     if (!this.#isOver) this.#body?.read(chunk);
+    // What arrives after the end is dropped until the client has seen it.
+    else if (chunk.length < this.#deps.limits.pieceBytesMin) this.ledger.idleFrame();
   }
 
   finish(): void {

@@ -43,8 +43,15 @@ async function open(limits: Partial<GrpcLimits> = {}, clock?: FakeClock) {
     handle: (_requests, _sink, { signal }) =>
       new Promise((resolve) => signal.addEventListener("abort", () => resolve())),
   };
+  const say: Method = {
+    kind: "stream",
+    async handle(_requests, sink) {
+      sink.write(Buffer.from("said"));
+    },
+  };
   const methods: [string, Method][] = [
     [path, echo],
+    ["/test.Echo/Say", say],
     ["/test.Echo/Hang", stream],
   ];
   const server = await openLoopback(methods, limits, clock);
@@ -196,6 +203,25 @@ describe("connection", () => {
     server.socket.send(...Array<Buffer>(200).fill(empty));
     await eventually(() => server.socket.isClosed, "the end");
     await expectServing(server);
+  });
+
+  test("a flood of small DATA for a call that is over but not read ends in GOAWAY", async () => {
+    const server = await open({ idleFrameBurstMax: 50 });
+    const noWindow = Buffer.from([0, 4, 0, 0, 0, 0]);
+    server.socket.send(preface, http2Frame(frameType.settings, 0, 0, noWindow));
+    server.socket.send(
+      http2Frame(frameType.headers, endHeaders, 1, requestHeaders("/test.Echo/Say")),
+    );
+    await eventually(() => server.finished.length === 1, "the end of the call");
+    const large = http2Frame(frameType.data, 0, 1, Buffer.alloc(1_000));
+    const small = http2Frame(frameType.data, 0, 1, Buffer.alloc(1));
+    server.socket.send(...Array<Buffer>(60).fill(large), ...Array<Buffer>(40).fill(small), ping);
+    const isPong = ({ type }: { type: number }) => type === frameType.ping;
+    await eventually(() => server.socket.frames().some(isPong), "the answer");
+    expect(server.socket.goaway()).toBeNull();
+    server.socket.send(...Array<Buffer>(20).fill(small));
+    await eventually(() => server.socket.isClosed, "the end");
+    expect(server.socket.goaway()?.text).toBe("too_many_idle_frames");
   });
 
   test("headers beyond size or count are refused, and never reach a handler", async () => {
