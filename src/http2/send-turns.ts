@@ -23,11 +23,16 @@ export class SendTurns {
   readonly #output: Output;
   #windowBytes = windowBytesDefault;
   readonly #waiting = new Set<Sender>();
-  /** WINDOW_UPDATE frames that what was sent calls for and that have not come. */
+  /** WINDOW_UPDATE frames that what was opened and sent calls for, and that have not come. */
   #dueUpdates = 0;
 
   constructor(output: Output) {
     this.#output = output;
+  }
+
+  /** A stream was opened: some clients widen its window before anything is sent. */
+  opened(): void {
+    this.#dueUpdates += 1;
   }
 
   /** What may be sent now, out of turn. */
@@ -69,7 +74,7 @@ export class SendTurns {
     return true;
   }
 
-  /** A WINDOW_UPDATE came; false: nothing that was sent calls for it. */
+  /** A WINDOW_UPDATE came; false: nothing calls for it. */
   maybeExpectUpdate(): boolean {
     if (this.#dueUpdates === 0) return false;
     this.#dueUpdates -= 1;

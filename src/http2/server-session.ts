@@ -302,6 +302,7 @@ export class ServerSession implements StreamSession {
       receive: this.#limits.streamWindowBytes,
     });
     this.#streams.set(streamId, stream);
+    this.turns.opened();
     stream.listen(this.#owner.opened(stream, fields));
     if (isEndOfStream && !stream.isClosed()) stream.endRemote();
   }
