@@ -32,6 +32,7 @@ import { Gateway } from "./http/gateway.ts";
 import type { HttpApp, HttpCollaborators } from "./http/http-server.ts";
 import { defaultHttpOptions, openHttpApp } from "./http/http-server.ts";
 import { Listener, defaultListenerLimits } from "./http/listener.ts";
+import { bodyLimitsFor } from "./http/request-body.ts";
 import { TcpTransport } from "./peer/tcp-transport.ts";
 import { Raft } from "./raft/raft.ts";
 import { initialCluster } from "./server/bootstrap.ts";
@@ -305,14 +306,9 @@ async function serve(
     { methods, clock, logger, observer: metrics.calls, fatal },
     grpcLimits(options),
   );
-  const bodyLimits = {
-    bytesMax: options.requestBytesMax + 512 * 1024,
-    depthMax: 512,
-    firstTextMs: 30_000,
-  };
   const gateway = new Gateway(
     { methods, clock, logger, observer: metrics.calls, fatal },
-    bodyLimits,
+    bodyLimitsFor(options.requestBytesMax),
   );
   const health = {
     source: new HealthProbe(node),

@@ -12,6 +12,13 @@ export interface BodyLimits extends JsonTextLimits {
   readonly firstTextMs: number;
 }
 
+/** For requests of so many bytes. JSON has them in base64, four characters for three bytes; beside
+ * them it may hold half a megabyte, as a gRPC message may. */
+export function bodyLimitsFor(requestBytesMax: number): BodyLimits {
+  const bytesMax = Math.ceil((requestBytesMax * 4) / 3) + 512 * 1024;
+  return { bytesMax, depthMax: 512, firstTextMs: 30_000 };
+}
+
 /** The texts of a body, as they complete. */
 export async function* bodyTexts(
   request: IncomingMessage,

@@ -1,7 +1,7 @@
 import { IncomingMessage } from "node:http";
 import { Socket } from "node:net";
 import { describe, expect, test } from "vitest";
-import { bodyText, bodyTexts } from "../../src/http/request-body.ts";
+import { bodyLimitsFor, bodyText, bodyTexts } from "../../src/http/request-body.ts";
 import { FakeClock } from "../sim/fake-clock.ts";
 
 const limits = { bytesMax: 100, depthMax: 4, firstTextMs: 1000 };
@@ -12,6 +12,15 @@ function request(...chunks: (string | null)[]): IncomingMessage {
   for (const chunk of chunks) incoming.push(chunk === null ? null : Buffer.from(chunk));
   return incoming;
 }
+
+test("bodyLimitsFor leaves room for the largest request, whose bytes JSON has in base64", async () => {
+  for (const requestBytesMax of [1, 1_572_864, 10_485_760]) {
+    const value = Buffer.alloc(requestBytesMax).toString("base64");
+    const text = JSON.stringify({ key: "a2V5", value, lease: "7", prev_kv: true });
+    const body = bodyText(request(text, null), bodyLimitsFor(requestBytesMax), new FakeClock());
+    expect((await body).length).toBe(text.length);
+  }
+});
 
 describe("bodyText", () => {
   test("gives the one text, or an empty message for an empty body", async () => {
