@@ -189,6 +189,8 @@ export class Call implements StreamListener {
   }
 
   drained(): void {
+    // A frame left: who measures bandwidth pings at each.
+    this.ledger.responded();
     this.#body?.drained?.();
   }
 

@@ -3,7 +3,7 @@
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { ProcessCluster, until } from "../e2e/processes.ts";
+import { postJson, ProcessCluster, until } from "../e2e/processes.ts";
 
 const run = promisify(execFile);
 
@@ -20,7 +20,8 @@ describe("etcdctl", () => {
 
   async function etcdctl(...args: string[]): Promise<string> {
     const endpoints = `--endpoints=${cluster.endpoints().join(",")}`;
-    const { stdout } = await run("etcdctl", [endpoints, ...args], { env: environment });
+    const options = { env: environment, maxBuffer: 16 << 20 };
+    const { stdout } = await run("etcdctl", [endpoints, ...args], options);
     return stdout;
   }
 
@@ -49,6 +50,18 @@ describe("etcdctl", () => {
 
   beforeEach(async () => {
     await etcdctl("del", "", "--prefix");
+  });
+
+  test("get of three megabytes: a Go client pings at every frame that it measures", async () => {
+    const { client } = cluster.member("m0");
+    const value = Buffer.alloc(10_000, "v").toString("base64");
+    for (let i = 0; i < 300; i++) {
+      const key = Buffer.from(`big/${String(i).padStart(3, "0")}`).toString("base64");
+      await postJson(client, "/v3/kv/put", { key, value });
+    }
+    const printed = (await etcdctl("get", "big/", "--prefix")).split("\n");
+    expect(printed.filter((line) => line.startsWith("big/"))).toHaveLength(300);
+    expect(printed.filter((line) => line.length === 10_000)).toHaveLength(300);
   });
 
   test("put, get and del through every member", async () => {
