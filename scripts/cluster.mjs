@@ -47,10 +47,7 @@ Ctrl-C stops them.
 }
 
 function start(member) {
-  const args = [
-    "--max-semi-space-size=32",
-    ...[`${root}dist/main.js`, "serve", ...flags(member), ...process.argv.slice(2)],
-  ];
+  const args = [...[`${root}dist/main.js`, "serve", ...flags(member), ...process.argv.slice(2)]];
   // A process group of its own, so that Ctrl-C reaches it once, through this script.
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "ignore", "pipe"],

@@ -370,7 +370,7 @@ async function runServe(args: readonly string[]): Promise<void> {
     return;
   }
   const options = serveOptions(flags);
-  // Closed HTTP/2 streams are freed by full collections only; V8 lets the heap grow fourfold between.
+  // V8 would let the heap grow fourfold between two full collections.
   setFlagsFromString("--heap-growing-percent=50");
   // Nobody but this user reads what is in the store (as etcd).
   process.umask(0o077);

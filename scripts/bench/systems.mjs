@@ -133,9 +133,6 @@ export function startEtcd({ count, basePort }) {
   });
 }
 
-/** What npm start, npm run cluster and the image give to Node. */
-const memberNodeFlags = ["--max-semi-space-size=32"];
-
 export function startKeelson({ count, basePort, nodeFlags = [] }) {
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], {
     cwd: root,
@@ -143,14 +140,7 @@ export function startKeelson({ count, basePort, nodeFlags = [] }) {
   }).trim();
   return new Cluster("keelson", `Keelson at ${commit}, Node ${process.versions.node}`, {
     command: process.execPath,
-    args: [
-      ...memberNodeFlags,
-      ...nodeFlags,
-      join(root, "dist/main.js"),
-      "serve",
-      "--log-level",
-      "error",
-    ],
+    args: [...nodeFlags, join(root, "dist/main.js"), "serve", "--log-level", "error"],
     basePort,
     count,
   });
