@@ -47,7 +47,8 @@ Ctrl-C stops them.
 }
 
 function start(member) {
-  const args = [...[`${root}dist/main.js`, "serve", ...flags(member), ...process.argv.slice(2)]];
+  const node = ["--max-semi-space-size=16", `${root}dist/main.js`];
+  const args = [...node, "serve", ...flags(member), ...process.argv.slice(2)];
   // A process group of its own, so that Ctrl-C reaches it once, through this script.
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "ignore", "pipe"],

@@ -133,6 +133,9 @@ export function startEtcd({ count, basePort }) {
   });
 }
 
+/** What npm start, npm run cluster and the image give to Node. */
+const memberNodeFlags = ["--max-semi-space-size=16"];
+
 export function startKeelson({ count, basePort, nodeFlags = [] }) {
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], {
     cwd: root,

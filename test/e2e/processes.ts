@@ -119,7 +119,7 @@ export class ProcessCluster {
       .join(",");
     const log = openSync(this.#logPath(name), "a");
     const args = [
-      ...(isEtcd ? [] : ["dist/main.js", "serve"]),
+      ...(isEtcd ? [] : ["--max-semi-space-size=16", "dist/main.js", "serve"]),
       ...["--name", name, "--data-dir", join(this.folder, name)],
       ...["--listen-client-urls", `http://127.0.0.1:${client}`],
       ...["--advertise-client-urls", `http://127.0.0.1:${client}`],
