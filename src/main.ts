@@ -19,7 +19,7 @@ import { serviceTable } from "./api/services.ts";
 import { assert } from "./base/assert.ts";
 import type { Clock } from "./base/clock.ts";
 import type { MemberId } from "./base/ids.ts";
-import type { Logger } from "./base/logger.ts";
+import type { LogFields, Logger } from "./base/logger.ts";
 import { Prng } from "./base/prng.ts";
 import { keelsonVersion } from "./base/version.ts";
 import { greetingText, usageText, versionText } from "./cli/serve.ts";
@@ -102,12 +102,22 @@ function openLogger(level: string, outputs: readonly string[]): Logger {
     },
     pino.multistream(streams),
   );
-  return {
-    debug: (fields, message) => log.debug(fields, message),
-    info: (fields, message) => log.info(fields, message),
-    warn: (fields, message) => log.warn(fields, message),
-    error: (fields, message) => log.error(fields, message),
+  const write = (level: keyof Logger) => (fields: LogFields, message: string) => {
+    if (log.isLevelEnabled(level))
+      log[level]({ caller: callerOf(new Error()), ...fields }, message);
   };
+  return {
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+  };
+}
+
+/** Who wrote a line, as etcd says it: folder, file and line. The error is made one call below. */
+function callerOf({ stack = "" }: Error): string {
+  const [, , caller = ""] = stack.split("\n");
+  return /([^/]+\/[^/]+:\d+):\d+\)?$/.exec(caller)?.[1] ?? "unknown";
 }
 
 async function openMember(
