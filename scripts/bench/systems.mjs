@@ -143,7 +143,14 @@ export function startKeelson({ count, basePort, nodeFlags = [] }) {
   }).trim();
   return new Cluster("keelson", `Keelson at ${commit}, Node ${process.versions.node}`, {
     command: process.execPath,
-    args: [...nodeFlags, join(root, "dist/main.js"), "serve", "--log-level", "error"],
+    args: [
+      ...memberNodeFlags,
+      ...nodeFlags,
+      join(root, "dist/main.js"),
+      "serve",
+      "--log-level",
+      "error",
+    ],
     basePort,
     count,
   });
