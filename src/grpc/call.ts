@@ -73,28 +73,29 @@ export interface CallBody {
   over(refusal: RequestError | null, responseBytes: number): void;
 }
 
+/** What a call needs of the connection that it came on. */
+export interface CallConnection {
+  readonly ledger: ConnectionLedger;
+  /** The call's stream is gone. */
+  readonly closed: (call: Call) => void;
+}
+
 export class Call implements StreamListener {
   readonly path: string;
   readonly stream: ServerStream;
   readonly ledger: ConnectionLedger;
   readonly #deps: CallDeps;
   readonly #deadlineTimer: Timer | null;
-  readonly #closed: () => void;
+  readonly #connection: CallConnection;
   readonly #context: LazyContext;
   #body: CallBody | null = null;
   #isOver = false;
   #unreadBytes = 0;
 
-  /** `closed` is told when the stream is gone. */
-  constructor(
-    deps: CallDeps,
-    connection: { readonly ledger: ConnectionLedger; readonly closed: (call: Call) => void },
-    stream: ServerStream,
-    head: CallHead,
-  ) {
+  constructor(deps: CallDeps, connection: CallConnection, stream: ServerStream, head: CallHead) {
     this.#deps = deps;
     this.ledger = connection.ledger;
-    this.#closed = () => connection.closed(this);
+    this.#connection = connection;
     this.stream = stream;
     this.path = head.path;
     this.#context = new LazyContext(head);
@@ -198,7 +199,7 @@ export class Call implements StreamListener {
     if (!this.#isOver) this.#finish(RequestError.of("contextCanceled"));
     if (this.#unreadBytes > 0) this.ledger.unread(-this.#unreadBytes);
     this.ledger.closed(isReset);
-    this.#closed();
+    this.#connection.closed(this);
   }
 
   #finish(refusal: RequestError | null): void {

@@ -14,7 +14,7 @@ import type { SessionOwner } from "../http2/server-session.ts";
 import type { ServerStream, StreamListener } from "../http2/server-stream.ts";
 import { errorCode } from "../http2/wire.ts";
 import type { ConnectionError } from "../http2/wire.ts";
-import type { CallDeps } from "./call.ts";
+import type { CallConnection, CallDeps } from "./call.ts";
 import { Call } from "./call.ts";
 import { readCallHead } from "./call-head.ts";
 import { ConnectionLedger } from "./connection-ledger.ts";
@@ -30,7 +30,7 @@ export class Connection implements SessionOwner {
   readonly #deps: ConnectionDeps;
   readonly #session: ServerSession;
   readonly #closed: () => void;
-  readonly #calls: { readonly ledger: ConnectionLedger; readonly closed: (call: Call) => void };
+  readonly #calls: CallConnection;
   readonly #streamingCalls = new Set<Call>();
   #handshakeTimer: Timer | null;
   #keepaliveTimer: Timer | null = null;

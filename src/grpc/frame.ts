@@ -97,14 +97,6 @@ export function writeFrameHead(target: Buffer, at: number, messageBytes: number)
   target.writeUInt32BE(messageBytes, at + 1);
 }
 
-/** One frame in one buffer; the message is copied. */
-export function encodeFrame(message: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(frameHeadBytes + message.length);
-  writeFrameHead(frame, 0, message.length);
-  frame.set(message, frameHeadBytes);
-  return frame;
-}
-
 let newestHead = nothing;
 let newestHeadBytes = -1;
 
